@@ -1,0 +1,133 @@
+//! The command line: which commands there are, and what every one of them keeps to.
+//!
+//! Standard output carries the result and nothing else: the guest's own output, the CID of a push,
+//! a completion script. Logs, progress and errors go to standard error. An error is one line that
+//! says what to do, and exit code 1; with `-v` what caused it stands below. A command line that
+//! makes no sense is refused by clap with exit code 2. `ww run` ends with the guest's code.
+
+mod build;
+mod completions;
+mod init;
+mod log;
+mod push;
+mod run;
+mod sdk;
+
+use std::fmt::Display;
+use std::io::Write;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// What `ww --help` says before the list of commands.
+const ABOUT: &str = "\
+Run WebAssembly programs that you did not write, and hand them only what they need.
+
+An environment is a folder with a program in boot/main.wasm and, if it likes, bin/, etc/, usr/ and
+var/ beside it. `ww run` boots that program in a sandboxed cell, on a node that other nodes can
+reach. The program starts with the capabilities it was granted and nothing else.";
+
+/// What it says after them: a day with `ww`, to type as it stands.
+const A_DAY: &str = "\
+From nothing to a published program:
+  ww init my-app --template rust   # a new program, complete with its SDK
+  cd my-app
+  ww build                         # compile it to boot/main.wasm
+  ww run                           # run it here
+  ww push                          # publish the environment; prints its CID
+  ww run /ipfs/<CID>               # run what was published
+
+More:
+  ww run base my-app -- --flag     # my-app on top of base; --flag is for the program
+  RUST_LOG=ww=debug ww run         # what the node is doing, on standard error
+  ww COMMAND --help                # all about one command";
+
+/// The whole command line.
+#[derive(Parser)]
+#[command(name = "ww", version, about = ABOUT, after_help = A_DAY, arg_required_else_help = true)]
+struct Cli {
+    /// When something fails, show what caused it
+    #[arg(short, long, global = true)]
+    verbose: bool,
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// One variant for each command; its arguments are defined where the command is.
+#[derive(Subcommand)]
+enum Command {
+    Init(init::InitArgs),
+    Build(build::BuildArgs),
+    Run(run::RunArgs),
+    Push(push::PushArgs),
+    Completions(completions::CompletionsArgs),
+}
+
+/// Runs the program, from the command line to the exit code.
+pub fn main() -> ExitCode {
+    let Cli { verbose, command } = Cli::parse();
+    log::start();
+    match dispatch(command) {
+        Ok(code) => ExitCode::from(code),
+        Err(error) => {
+            report(&error, verbose);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Hands the command its arguments; gives the exit code.
+fn dispatch(command: Command) -> anyhow::Result<u8> {
+    match command {
+        Command::Init(args) => init::run(&args),
+        Command::Build(args) => on_runtime(build::run(args)),
+        Command::Run(args) => on_runtime(run::run(args)),
+        Command::Push(args) => on_runtime(push::run(args)),
+        Command::Completions(args) => completions::run(&args),
+    }
+}
+
+/// Runs an asynchronous command to its end. What it left running ends with the process.
+fn on_runtime(command: impl Future<Output = anyhow::Result<u8>>) -> anyhow::Result<u8> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()?;
+    let code = runtime.block_on(command);
+    runtime.shutdown_background();
+    code
+}
+
+/// One line for people, on standard error. Nobody may be listening; that is no reason to stop.
+fn say(line: impl Display) {
+    let _ = writeln!(std::io::stderr().lock(), "{line}");
+}
+
+/// The error in one line; with `verbose` the causes, one a line, below it.
+fn report(error: &anyhow::Error, verbose: bool) {
+    say(format_args!("error: {error}"));
+    if verbose {
+        for cause in error.chain().skip(1) {
+            say(format_args!("  caused by: {cause}"));
+        }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn help_shows_the_day_from_init_to_push() {
+        let help = Cli::command().render_help().to_string();
+        for command in ["ww init", "ww build", "ww run", "ww push"] {
+            assert!(help.contains(command), "{command} is missing in\n{help}");
+        }
+    }
+}
