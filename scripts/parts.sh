@@ -1,0 +1,56 @@
+#!/usr/bin/env bash
+# The programs of others that our tests run against. Installs what is missing, on Debian as root,
+# and is quiet when there is nothing to do; it changes nothing in this tree.
+#
+#   scripts/parts.sh          installs
+#   scripts/parts.sh --list   prints one line a part: NAME, tab, `here` or the command to install it
+#
+# A part that cannot be had is reported, and the tests that need it fail and name it. With
+# WW_REQUIRE_PARTS=1, as in .ci/run, a missing part fails here already.
+set -euo pipefail
+
+# NAME | is it here? | Debian packages
+PARTS='
+capnp|command -v capnp|capnproto
+libcapnp-dev|test -e /usr/include/capnp/rpc.h|libcapnp-dev g++
+'
+
+say() { echo "parts: $*" >&2; }
+
+each() { # calls `$1 NAME PACKAGES` for each part that is `$2`: missing or here
+    local name check packages state
+    while IFS='|' read -r name check packages; do
+        [ -n "$name" ] || continue
+        if eval "$check" >/dev/null 2>&1; then state=here; else state=missing; fi
+        if [ "$2" = "$state" ]; then "$1" "$name" "$packages"; fi
+    done <<<"$PARTS"
+}
+
+list_here() { printf '%s\there\n' "$1"; }
+list_missing() { printf '%s\tapt-get install %s\n' "$1" "$2"; }
+packages_of() { echo "$2"; }
+complain() { say "$1 is not here; the tests that need it will fail. Install it: apt-get install $2"; }
+
+if [ "${1:-}" = --list ]; then
+    each list_here here
+    each list_missing missing
+    exit
+fi
+
+packages=$(each packages_of missing)
+[ -n "$packages" ] || exit 0
+
+if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
+    say "installing" $packages
+    # shellcheck disable=SC2086 # several packages
+    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $packages >&2 || {
+        apt-get update -qq >&2 || say "not all of apt's lists came; going on"
+        DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $packages >&2 ||
+            say "apt-get failed"
+    }
+fi
+
+if [ -n "$(each packages_of missing)" ]; then
+    each complain missing
+    if [ "${WW_REQUIRE_PARTS:-}" = 1 ]; then exit 1; fi
+fi
