@@ -1,0 +1,176 @@
+//! What this crate refuses, one variant a reason. Each message is one line that ends in what to do
+//! where there is something to do. Text that came from outside is printed escaped, so that a hostile
+//! name cannot forge a second line or drive a terminal.
+
+use std::io;
+use std::path::PathBuf;
+
+use cid::Cid;
+
+use crate::tree::TreeError;
+
+/// Why a block, a store, a path or a tree was refused.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ContentError {
+    /// A block's bytes do not hash to the CID it was stored or sent under.
+    #[error("block {cid} is corrupt: its bytes do not hash to its name; push or fetch it again")]
+    BlockCorrupt {
+        /// The name that the bytes do not have.
+        cid: Cid,
+    },
+    /// A block is needed and the store has no such block.
+    #[error("block {cid} is not in this store; push or fetch the content that it belongs to")]
+    BlockMissing {
+        /// The block that was asked for.
+        cid: Cid,
+    },
+    /// A block is larger than any peer would take.
+    #[error("a block of {bytes} bytes is over the limit of {limit}")]
+    BlockTooBig {
+        /// Its size in bytes.
+        bytes: u64,
+        /// The largest size allowed, in bytes.
+        limit: u64,
+    },
+    /// The CID uses another hash than sha2-256, or a shortened one.
+    #[error(
+        "{cid} is not named by a whole sha2-256 hash; add the content again with `--hash=sha2-256`"
+    )]
+    UnsupportedHash {
+        /// The CID.
+        cid: Cid,
+    },
+    /// The CID's codec is neither `raw` nor `dag-pb`.
+    #[error("{cid} has codec 0x{codec:x}; only files and directories (raw, dag-pb) can be read")]
+    UnsupportedCodec {
+        /// The CID.
+        cid: Cid,
+        /// Its multicodec.
+        codec: u64,
+    },
+    /// The block hashes to its name, but what is in it is not UnixFS.
+    #[error("block {cid} is not valid UnixFS: {why}")]
+    Malformed {
+        /// The block.
+        cid: Cid,
+        /// What is wrong with it.
+        why: &'static str,
+    },
+    /// A directory that is split into shards.
+    #[error(
+        "directory {cid} is sharded (HAMT), which is not supported; add it again with fewer entries"
+    )]
+    Sharded {
+        /// The root of the sharded directory.
+        cid: Cid,
+    },
+    /// A local directory that would have to be sharded to get the CID that Kubo gives it.
+    #[error("directory {path:?} has too many entries for one block; split it into subdirectories")]
+    DirectoryTooBig {
+        /// The directory, relative to the tree.
+        path: String,
+    },
+    /// Reading took more blocks than an honest tree of that size has.
+    #[error("{cid} has more than {limit} blocks; publish it in smaller parts")]
+    TooManyBlocks {
+        /// The root that was being read.
+        cid: Cid,
+        /// The limit.
+        limit: u64,
+    },
+    /// Reading took more bytes of directories and of the insides of files than an honest tree has.
+    #[error(
+        "{cid} has more than {limit} bytes of directories and file structure; publish it in smaller parts"
+    )]
+    TooMuchStructure {
+        /// The root that was being read.
+        cid: Cid,
+        /// The limit in bytes.
+        limit: u64,
+    },
+    /// A name leads to nothing.
+    #[error("{name:?} not found in directory {directory}")]
+    NameNotFound {
+        /// The directory that was searched.
+        directory: Cid,
+        /// The name that it does not have.
+        name: String,
+    },
+    /// A directory was needed.
+    #[error("{cid} is not a directory")]
+    NotADirectory {
+        /// What was found instead.
+        cid: Cid,
+    },
+    /// A file was needed.
+    #[error("{cid} is not a file")]
+    NotAFile {
+        /// What was found instead.
+        cid: Cid,
+    },
+    /// Text that is no CID.
+    #[error("{text:?} is not a CID: {why}")]
+    CidInvalid {
+        /// The text.
+        text: String,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// Text that is no IPFS path.
+    #[error("{text:?} is not an IPFS path: {why}; write /ipfs/<CID>[/name…]")]
+    PathInvalid {
+        /// The text.
+        text: String,
+        /// What is wrong with it.
+        why: &'static str,
+    },
+    /// The store's directory can be read or written by others.
+    #[error("{path:?} is open to other users (mode {mode:o}); run `chmod 700` on it")]
+    StoreNotPrivate {
+        /// The directory.
+        path: PathBuf,
+        /// Its permission bits.
+        mode: u32,
+    },
+    /// The place to export to holds something already.
+    #[error("{path:?} exists and is not an empty directory; name a new one")]
+    DestinationOccupied {
+        /// The place.
+        path: PathBuf,
+    },
+    /// The local file system refused.
+    #[error("{path:?}: {doing}: {source}")]
+    Io {
+        /// What it was about.
+        path: PathBuf,
+        /// What was being done.
+        doing: &'static str,
+        /// The system's answer.
+        source: io::Error,
+    },
+    /// A stream that was being added could not be read.
+    #[error("reading the content to add: {0}")]
+    Read(#[source] io::Error),
+    /// A stream that was being exported to could not be written.
+    #[error("writing the content: {0}")]
+    Write(#[source] io::Error),
+    /// A tree of files was refused.
+    #[error(transparent)]
+    Tree(#[from] TreeError),
+}
+
+impl ContentError {
+    /// For `map_err`: names the path and the deed beside the system's answer.
+    pub(crate) fn io(
+        path: &std::path::Path,
+        doing: &'static str,
+    ) -> impl FnOnce(io::Error) -> Self {
+        let path = path.to_owned();
+        move |source| Self::Io {
+            path,
+            doing,
+            source,
+        }
+    }
+}

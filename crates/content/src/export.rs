@@ -1,0 +1,482 @@
+//! Blocks back into bytes: a file into a writer, a directory onto the disk, a path to its CID.
+//!
+//! Every block is verified by the type that carries it; here the *shape* is verified. A file must have
+//! exactly the bytes that its nodes promise. A directory is planned as a whole, names, links and sizes,
+//! before anything is written, and appears under its final name only when it is complete. Paths are
+//! followed name by name, never as text.
+//!
+//! What hostile content cannot do: leave the destination, fill the disk beyond the limits of
+//! [`crate::tree`], or keep us busy with a few blocks that point at each other a million times
+//! ([`MAX_BLOCKS`], [`MAX_STRUCTURE_BYTES`]). Nothing recurses.
+
+use std::collections::HashMap;
+use std::fs;
+use std::io::Write;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+use cid::Cid;
+
+use crate::store::need;
+use crate::tree::{MAX_TOTAL_BYTES, Node, Tree, TreeError, TreePath, write_tree};
+use crate::unixfs::{Entry, Part, UnixFs};
+use crate::{BlockStore, ContentError};
+
+/// The most blocks that one export reads, a shared one counted each time. The largest tree that is
+/// allowed takes about 140,000 in chunks of 256 KiB, and under this even in chunks of 8 KiB.
+pub const MAX_BLOCKS: u64 = 1 << 20;
+
+/// The most bytes of directories and of the insides of files that one export reads, everything but the
+/// content itself, shared blocks counted each time. The largest tree that is allowed takes some 20 MB.
+pub const MAX_STRUCTURE_BYTES: u64 = 256 * 1024 * 1024;
+
+/// The most parts of a file that wait their turn. An honest file has a few rows of links waiting, at
+/// most some thousand each; this many take 20 MB.
+const MAX_WAITING: usize = 1 << 17;
+
+/// Writes the file `cid` into `writer` and returns its size in bytes. Refuses directories and links
+/// with [`ContentError::NotAFile`], and files beyond [`MAX_TOTAL_BYTES`]. What was written before an
+/// error is verified but incomplete.
+pub fn file(
+    store: &dyn BlockStore,
+    cid: &Cid,
+    writer: &mut dyn Write,
+) -> Result<u64, ContentError> {
+    let mut budget = Budget::new(*cid);
+    let UnixFs::File { bytes, .. } = budget.node(store, cid)? else {
+        return Err(ContentError::NotAFile { cid: *cid });
+    };
+    if bytes > MAX_TOTAL_BYTES {
+        return Err(TreeError::TooManyBytes {
+            limit: MAX_TOTAL_BYTES,
+        }
+        .into());
+    }
+    write_file(store, Part { cid: *cid, bytes }, writer, &mut budget)?;
+    Ok(bytes)
+}
+
+/// Writes the directory `cid`, with everything below it, as the directory `destination`, which must not
+/// exist or be empty, in a parent that exists. It is private (0700, files 0600), and is there either as
+/// a whole or not at all.
+///
+/// Errors: [`ContentError::NotADirectory`], [`ContentError::DestinationOccupied`],
+/// [`ContentError::BlockMissing`] and the other refusals of content, [`ContentError::Tree`] for names,
+/// links and limits.
+pub fn to_directory(
+    store: &dyn BlockStore,
+    cid: &Cid,
+    destination: &Path,
+) -> Result<(), ContentError> {
+    let occupied = || ContentError::DestinationOccupied {
+        path: destination.to_owned(),
+    };
+    let failed = |error| ContentError::io(destination, "creating the directory")(error);
+    match fs::symlink_metadata(destination) {
+        Ok(found) => {
+            let empty =
+                found.is_dir() && fs::read_dir(destination).map_err(failed)?.next().is_none();
+            if !empty {
+                return Err(occupied());
+            }
+        }
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+        Err(error) => return Err(failed(error)),
+    }
+    let mut budget = Budget::new(*cid);
+    let plan = plan(store, cid, &mut budget)?;
+    plan.tree.check_links()?;
+    let parent = match destination.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    };
+    let unfinished = tempfile::Builder::new()
+        .prefix(".ww-export-")
+        .permissions(fs::Permissions::from_mode(0o700))
+        .tempdir_in(parent)
+        .map_err(failed)?;
+    write_tree(&plan.tree, unfinished.path(), |path, writer| {
+        let part = plan
+            .files
+            .get(path)
+            .ok_or(ContentError::BlockMissing { cid: *cid })?;
+        write_file(store, part.clone(), writer, &mut budget)
+    })?;
+    // Not over anything: rename replaces an empty directory and refuses every other.
+    fs::rename(unfinished.path(), destination).map_err(failed)?;
+    // What it would remove has moved away.
+    let _ = unfinished.keep();
+    Ok(())
+}
+
+/// The CID that `names` lead to from `root`, one directory after the other. No names: `root` itself,
+/// unread. Errors: [`ContentError::NameNotFound`], [`ContentError::NotADirectory`] (links are not
+/// followed), and the refusals of content.
+pub fn resolve(
+    store: &dyn BlockStore,
+    root: &Cid,
+    names: &[impl AsRef<str>],
+) -> Result<Cid, ContentError> {
+    let mut budget = Budget::new(*root);
+    names
+        .iter()
+        .map(AsRef::as_ref)
+        .try_fold(*root, |cid, name| {
+            let UnixFs::Directory(entries) = budget.node(store, &cid)? else {
+                return Err(ContentError::NotADirectory { cid });
+            };
+            entries
+                .iter()
+                .find(|entry| entry.name == name)
+                .map(|entry| entry.cid)
+                .ok_or_else(|| ContentError::NameNotFound {
+                    directory: cid,
+                    name: name.to_owned(),
+                })
+        })
+}
+
+/// Counts what one call reads.
+struct Budget {
+    root: Cid,
+    blocks_left: u64,
+    structure_bytes_left: u64,
+}
+
+impl Budget {
+    fn new(root: Cid) -> Self {
+        Self {
+            root,
+            blocks_left: MAX_BLOCKS,
+            structure_bytes_left: MAX_STRUCTURE_BYTES,
+        }
+    }
+
+    fn node(&mut self, store: &dyn BlockStore, cid: &Cid) -> Result<UnixFs, ContentError> {
+        self.blocks_left = self
+            .blocks_left
+            .checked_sub(1)
+            .ok_or_else(|| self.too_many())?;
+        let block = need(store, cid)?;
+        let node = UnixFs::decode(&block)?;
+        let content = if let UnixFs::File { inline, .. } = &node {
+            inline.len()
+        } else {
+            0
+        };
+        let structure = block.bytes().len().saturating_sub(content) as u64;
+        self.structure_bytes_left = self.structure_bytes_left.checked_sub(structure).ok_or(
+            ContentError::TooMuchStructure {
+                cid: self.root,
+                limit: MAX_STRUCTURE_BYTES,
+            },
+        )?;
+        Ok(node)
+    }
+
+    fn too_many(&self) -> ContentError {
+        ContentError::TooManyBlocks {
+            cid: self.root,
+            limit: MAX_BLOCKS,
+        }
+    }
+}
+
+/// What is to be written: the tree, and where the bytes of its files are.
+struct Plan {
+    tree: Tree,
+    files: HashMap<TreePath, Part>,
+}
+
+fn plan(store: &dyn BlockStore, root: &Cid, budget: &mut Budget) -> Result<Plan, ContentError> {
+    let mut plan = Plan {
+        tree: Tree::default(),
+        files: HashMap::new(),
+    };
+    // Directories wait by name and are read again in their turn: many may wait, and be large.
+    let mut waiting = vec![(TreePath::root(), *root)];
+    while let Some((directory, cid)) = waiting.pop() {
+        let UnixFs::Directory(entries) = budget.node(store, &cid)? else {
+            return Err(ContentError::NotADirectory { cid });
+        };
+        for Entry { name, cid } in entries {
+            let path = directory.child(&name)?;
+            let node = match budget.node(store, &cid)? {
+                UnixFs::Directory(_) => {
+                    waiting.push((path.clone(), cid));
+                    Node::Directory
+                }
+                UnixFs::Link { target } => Node::Link { target },
+                UnixFs::File { bytes, .. } => {
+                    plan.files.insert(path.clone(), Part { cid, bytes });
+                    Node::File { bytes }
+                }
+            };
+            plan.tree.insert(path, node)?;
+        }
+    }
+    Ok(plan)
+}
+
+/// Writes a file of exactly the size in `root`, from the left, with a stack instead of recursion.
+fn write_file(
+    store: &dyn BlockStore,
+    root: Part,
+    writer: &mut dyn Write,
+    budget: &mut Budget,
+) -> Result<(), ContentError> {
+    let mut waiting = vec![root];
+    while let Some(part) = waiting.pop() {
+        let malformed = |why| ContentError::Malformed { cid: part.cid, why };
+        match budget.node(store, &part.cid)? {
+            UnixFs::File {
+                inline,
+                parts,
+                bytes,
+            } => {
+                if bytes != part.bytes {
+                    return Err(malformed("it has another size than the node above it says"));
+                }
+                writer.write_all(&inline).map_err(ContentError::Write)?;
+                if waiting.len() + parts.len() > MAX_WAITING {
+                    return Err(budget.too_many());
+                }
+                waiting.extend(parts.into_iter().rev());
+            }
+            _ => return Err(malformed("it is part of a file and is no file")),
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::unixfs::{Stored, directory_block, file_block, link_block};
+    use crate::{Block, Codec, MemoryStore};
+
+    fn put(store: &MemoryStore, made: (Block, Stored)) -> Stored {
+        store.put(&made.0).unwrap();
+        made.1
+    }
+
+    fn leaf(store: &MemoryStore, bytes: &[u8]) -> Stored {
+        let block = Block::new(Codec::Raw, bytes.to_vec()).unwrap();
+        store.put(&block).unwrap();
+        Stored {
+            cid: *block.cid(),
+            file_bytes: bytes.len() as u64,
+            dag_bytes: 0,
+        }
+    }
+
+    fn directory(store: &MemoryStore, entries: &[(&str, &Stored)]) -> Stored {
+        let entries: Vec<_> = entries
+            .iter()
+            .map(|(name, to)| ((*name).to_owned(), (*to).clone()))
+            .collect();
+        put(store, directory_block(&entries).unwrap())
+    }
+
+    fn export(store: &MemoryStore, cid: &Cid) -> Result<(), ContentError> {
+        let scratch = tempfile::tempdir().unwrap();
+        let result = to_directory(store, cid, &scratch.path().join("out"));
+        let left = fs::read_dir(scratch.path()).unwrap().count();
+        assert_eq!(
+            left,
+            usize::from(result.is_ok()),
+            "an error leaves nothing behind"
+        );
+        result
+    }
+
+    #[test]
+    fn a_directory_that_names_the_parent_writes_nothing() {
+        let store = MemoryStore::default();
+        let leaf = leaf(&store, b"x");
+        for name in ["..", ".", "", "a/b", "/etc", "a\0"] {
+            let root = directory(&store, &[(name, &leaf)]);
+            let refused = export(&store, &root.cid);
+            assert!(
+                matches!(refused, Err(ContentError::Malformed { .. })),
+                "{name:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn links_that_leave_are_refused() {
+        let store = MemoryStore::default();
+        for target in ["/etc/passwd", "..", "../x", "a/../../x"] {
+            let link = put(&store, link_block(target).unwrap());
+            let root = directory(&store, &[("l", &link)]);
+            assert!(
+                matches!(export(&store, &root.cid), Err(ContentError::Tree(_))),
+                "{target}"
+            );
+        }
+    }
+
+    #[test]
+    fn directories_that_multiply_end_at_the_limit_of_entries() {
+        let store = MemoryStore::default();
+        let mut below = directory(&store, &[]);
+        for _ in 0..40 {
+            below = directory(&store, &[("a", &below), ("b", &below)]);
+        }
+        let refused = export(&store, &below.cid);
+        assert!(matches!(
+            refused,
+            Err(ContentError::Tree(TreeError::TooManyEntries { .. }))
+        ));
+    }
+
+    #[test]
+    fn directories_deeper_than_the_limit_are_refused() {
+        let store = MemoryStore::default();
+        let mut below = directory(&store, &[]);
+        for _ in 0..70 {
+            below = directory(&store, &[("d", &below)]);
+        }
+        let refused = export(&store, &below.cid);
+        assert!(matches!(
+            refused,
+            Err(ContentError::Tree(TreeError::TooDeep { .. }))
+        ));
+    }
+
+    #[test]
+    fn empty_parts_that_multiply_end_at_the_limit_of_blocks() {
+        let store = MemoryStore::default();
+        let mut below = leaf(&store, b"");
+        for _ in 0..40 {
+            below = put(&store, file_block(&[below.clone(), below]).unwrap());
+        }
+        let mut budget = Budget::new(below.cid);
+        budget.blocks_left = 10_000;
+        let part = Part {
+            cid: below.cid,
+            bytes: 0,
+        };
+        let refused = write_file(&store, part, &mut std::io::sink(), &mut budget);
+        assert!(
+            matches!(refused, Err(ContentError::TooManyBlocks { .. })),
+            "{refused:?}"
+        );
+    }
+
+    #[test]
+    fn large_directories_that_multiply_end_at_the_limit_of_structure() {
+        let store = MemoryStore::default();
+        let names: Vec<String> = (100..200).map(|n| n.to_string()).collect();
+        let many = |to: &Stored| {
+            let entries: Vec<_> = names.iter().map(|name| (name.as_str(), to)).collect();
+            directory(&store, &entries)
+        };
+        let root = many(&many(&leaf(&store, b"")));
+        assert!(export(&store, &root.cid).is_ok());
+        // Two hundred reads of a directory of some 5 kB.
+        let mut budget = Budget::new(root.cid);
+        budget.structure_bytes_left = 500_000;
+        let refused = plan(&store, &root.cid, &mut budget).map(drop);
+        assert!(
+            matches!(refused, Err(ContentError::TooMuchStructure { .. })),
+            "{refused:?}"
+        );
+    }
+
+    #[test]
+    fn a_part_of_another_size_than_promised_is_refused() {
+        let store = MemoryStore::default();
+        let mut liar = leaf(&store, b"four");
+        liar.file_bytes = 5;
+        let root = put(&store, file_block(&[liar]).unwrap());
+        let refused = file(&store, &root.cid, &mut Vec::new());
+        assert!(
+            matches!(refused, Err(ContentError::Malformed { .. })),
+            "{refused:?}"
+        );
+    }
+
+    #[test]
+    fn a_file_that_claims_more_than_the_limit_is_refused_before_it_is_read() {
+        let store = MemoryStore::default();
+        let mut liar = leaf(&store, b"x");
+        liar.file_bytes = MAX_TOTAL_BYTES + 1;
+        let huge = put(&store, file_block(&[liar]).unwrap());
+        let refused = file(&store, &huge.cid, &mut std::io::sink());
+        assert!(matches!(
+            refused,
+            Err(ContentError::Tree(TreeError::TooManyBytes { .. }))
+        ));
+        let root = directory(&store, &[("huge", &huge)]);
+        let refused = export(&store, &root.cid);
+        assert!(matches!(
+            refused,
+            Err(ContentError::Tree(TreeError::TooManyBytes { .. }))
+        ));
+    }
+
+    #[test]
+    fn a_missing_block_is_named_and_nothing_appears() {
+        let store = MemoryStore::default();
+        let absent = *Block::new(Codec::Raw, &b"absent"[..]).unwrap().cid();
+        let absent = Stored {
+            cid: absent,
+            file_bytes: 6,
+            dag_bytes: 6,
+        };
+        let partly = put(
+            &store,
+            file_block(&[leaf(&store, b"there"), absent.clone()]).unwrap(),
+        );
+        let root = directory(&store, &[("f", &partly)]);
+        let refused = export(&store, &root.cid);
+        assert!(matches!(refused, Err(ContentError::BlockMissing { cid }) if cid == absent.cid));
+    }
+
+    #[test]
+    fn what_is_there_is_never_written_over() {
+        let store = MemoryStore::default();
+        let root = directory(&store, &[("new", &leaf(&store, b"x"))]);
+        let scratch = tempfile::tempdir().unwrap();
+        let (empty, full) = (scratch.path().join("empty"), scratch.path().join("full"));
+        fs::create_dir(&empty).unwrap();
+        fs::create_dir(&full).unwrap();
+        fs::write(full.join("old"), "old").unwrap();
+        to_directory(&store, &root.cid, &empty).unwrap();
+        assert_eq!(fs::read(empty.join("new")).unwrap(), b"x");
+        for path in [&full, &full.join("old")] {
+            let refused = to_directory(&store, &root.cid, path);
+            assert!(
+                matches!(refused, Err(ContentError::DestinationOccupied { .. })),
+                "{path:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn names_are_followed_one_by_one() {
+        let store = MemoryStore::default();
+        let file = leaf(&store, b"x");
+        let link = put(&store, link_block("a").unwrap());
+        let inner = directory(&store, &[("file", &file)]);
+        let root = directory(&store, &[("a", &inner), ("l", &link)]);
+        let to = |names: &[&str]| resolve(&store, &root.cid, names);
+        assert_eq!(to(&[]).unwrap(), root.cid);
+        assert_eq!(to(&["a", "file"]).unwrap(), file.cid);
+        for names in [&[".."][..], &["a", ".."], &["a/file"], &["nope"], &[""]] {
+            assert!(
+                matches!(to(names), Err(ContentError::NameNotFound { .. })),
+                "{names:?}"
+            );
+        }
+        for names in [&["a", "file", "x"][..], &["l", "file"]] {
+            assert!(
+                matches!(to(names), Err(ContentError::NotADirectory { .. })),
+                "{names:?}"
+            );
+        }
+    }
+}

@@ -1,0 +1,32 @@
+//! Content by name: what a CID means here, where blocks are kept, and how a tree of files becomes
+//! blocks and a tree again.
+//!
+//! The surprising case first: a CID is never *asked for*. Every name is computed here, bit for bit as
+//! Kubo's `ipfs add -r --hidden --cid-version=1` computes it, and every byte that is read under a name
+//! is hashed before anybody sees it, whoever stored it. A [`Block`] is therefore a type and not a
+//! habit: it cannot be made from bytes that do not hash to its CID.
+//!
+//! What this crate refuses: hashes other than sha2-256, codecs other than `raw` and `dag-pb`, blocks
+//! beyond [`MAX_BLOCK_BYTES`], sharded (HAMT) directories, names that a file system could read as
+//! something else than a name, links that lead out of their tree, and anything that passes a limit.
+//! It knows neither libp2p nor Wasm, and it opens no connection.
+//!
+//! In reading order: [`Block`], [`BlockStore`] with [`EmbeddedStore`] and [`MemoryStore`], [`tree`]
+//! (a tree on the local disk), [`import`], [`export`], and [`IpfsPath`].
+//!
+//! Everything here blocks on the disk; call it from a thread that may block.
+
+mod block;
+mod error;
+pub mod export;
+pub mod import;
+mod path;
+mod store;
+pub mod tree;
+mod unixfs;
+
+pub use block::{Block, Codec, MAX_BLOCK_BYTES};
+pub use cid::Cid;
+pub use error::ContentError;
+pub use path::{IpfsPath, MAX_PATH_TEXT_BYTES, parse_cid};
+pub use store::{BlockStore, EmbeddedStore, MemoryStore};

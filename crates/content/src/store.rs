@@ -1,0 +1,39 @@
+//! Where blocks are kept on this machine.
+//!
+//! A store knows a block by its sha2-256 digest alone, so CIDv0 and CIDv1 of the same bytes find the same
+//! block. It takes only a [`Block`], which hashes to its name by construction, and gives only a `Block`,
+//! which means that it hashed what it read. A block that is not there is an answer (`None`), not an error,
+//! so that stores can be asked one after the other.
+//!
+//! Not here: reaching other machines, pins, and throwing anything away.
+
+mod embedded;
+mod memory;
+
+use cid::Cid;
+
+pub use embedded::EmbeddedStore;
+pub use memory::MemoryStore;
+
+use crate::{Block, ContentError};
+
+/// Keeps blocks. Calls may block on the disk; any number of threads may call at once.
+pub trait BlockStore: Send + Sync {
+    /// Keeps `block`. Putting one again is no error, and repairs a copy that had gone bad.
+    fn put(&self, block: &Block) -> Result<(), ContentError>;
+
+    /// The block named `cid`, verified, or `None`. Errors: [`ContentError::BlockCorrupt`] if what is
+    /// kept under the name no longer hashes to it, and refusals of hash and codec.
+    fn get(&self, cid: &Cid) -> Result<Option<Block>, ContentError>;
+
+    /// Whether something is kept under `cid`'s hash; it is not read, so it may turn out corrupt.
+    fn has(&self, cid: &Cid) -> Result<bool, ContentError>;
+}
+
+/// As [`BlockStore::get`], for callers that cannot go on without: `None` is
+/// [`ContentError::BlockMissing`].
+pub(crate) fn need(store: &dyn BlockStore, cid: &Cid) -> Result<Block, ContentError> {
+    store
+        .get(cid)?
+        .ok_or(ContentError::BlockMissing { cid: *cid })
+}

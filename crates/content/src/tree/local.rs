@@ -1,0 +1,351 @@
+//! A tree in a local directory that may change, or be changed against us, while we read it.
+//!
+//! Every step opens one name in an open directory and follows no link, so that whatever is swapped
+//! underneath, the walk stays below the directory that was opened first. A file gives exactly the bytes
+//! that were listed for it, or [`TreeError::Changed`]. Nothing is written.
+
+use std::io::{self, Read};
+use std::path::Path;
+
+use cap_fs_ext::{DirExt, FollowSymlinks, OpenOptionsFollowExt, OpenOptionsSyncExt};
+use cap_std::ambient_authority;
+use cap_std::fs::{Dir, File, FileType, FileTypeExt, OpenOptions};
+
+use super::{Node, Tree, TreeError, TreePath, name_fault};
+
+/// A listed tree and the open directory that it is read from.
+#[derive(Debug)]
+pub struct LocalTree {
+    root: Dir,
+    tree: Tree,
+}
+
+impl LocalTree {
+    /// Lists what is below the names `tops` in the directory `path`. Whatever else is in it is not even
+    /// looked at; a name that is not there is passed over. Links must stay below `tops`.
+    ///
+    /// Errors: [`TreeError::Missing`], [`TreeError::NotADirectory`], [`TreeError::Io`] for the path
+    /// itself, and every refusal of names, links, kinds and limits for what is in it.
+    pub fn open(path: &Path, tops: &[&str]) -> Result<Self, TreeError> {
+        let root = open_root(path)?;
+        let mut tree = Tree::default();
+        for name in tops {
+            if name_fault(name).is_some() {
+                TreePath::root().child(name)?;
+            }
+            match root.symlink_metadata(name) {
+                Ok(found) if found.is_dir() => {
+                    let top = TreePath::root().child(name)?;
+                    tree.insert(top.clone(), Node::Directory)?;
+                    list(&root, top, &mut tree)?;
+                }
+                Ok(_) => {
+                    return Err(TreeError::TopNotADirectory {
+                        name: (*name).to_owned(),
+                    });
+                }
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => return Err(TreeError::io(name, "looking")(error)),
+            }
+        }
+        tree.check_links_below(tops)?;
+        Ok(Self { root, tree })
+    }
+
+    /// What was listed.
+    pub fn tree(&self) -> &Tree {
+        &self.tree
+    }
+
+    /// Opens a listed file for reading. Errors if it is no longer that file.
+    pub fn file(&self, path: &TreePath) -> Result<LocalFile, TreeError> {
+        let changed = || TreeError::Changed {
+            path: path.to_string(),
+        };
+        let Some(Node::File { bytes }) = self.tree.get(path) else {
+            return Err(changed());
+        };
+        let (parent, name) = path.split().ok_or_else(changed)?;
+        let directory = open_directory(&self.root, &parent)?;
+        // Without `nonblock`, a fifo put in the file's place would hold us here for ever.
+        let mut options = OpenOptions::new();
+        options.read(true).follow(FollowSymlinks::No).nonblock(true);
+        let file = directory
+            .open_with(name, &options)
+            .map_err(TreeError::io(path.as_str(), "opening"))?;
+        let found = file
+            .metadata()
+            .map_err(TreeError::io(path.as_str(), "looking"))?;
+        if !found.is_file() {
+            return Err(changed());
+        }
+        Ok(LocalFile {
+            file,
+            left: *bytes,
+            path: path.to_string(),
+        })
+    }
+}
+
+/// An open file that gives exactly as many bytes as were listed.
+#[derive(Debug)]
+pub struct LocalFile {
+    file: File,
+    left: u64,
+    path: String,
+}
+
+impl LocalFile {
+    /// Reads up to `buffer.len()` bytes; 0 at the end. [`TreeError::Changed`] if the file has become
+    /// shorter or longer than it was listed.
+    pub fn read(&mut self, buffer: &mut [u8]) -> Result<usize, TreeError> {
+        let changed = || TreeError::Changed {
+            path: self.path.clone(),
+        };
+        // At the listed end, one byte more is asked for, which must not be there.
+        let mut probe = [0; 1];
+        let into = if self.left == 0 {
+            &mut probe
+        } else {
+            let wanted = usize::try_from(self.left)
+                .unwrap_or(usize::MAX)
+                .min(buffer.len());
+            buffer.get_mut(..wanted).unwrap_or_default()
+        };
+        if into.is_empty() {
+            return Ok(0);
+        }
+        let read = loop {
+            match self.file.read(into) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                other => break other.map_err(TreeError::io(&self.path, "reading"))?,
+            }
+        };
+        match (self.left, read) {
+            (0, 0) => Ok(0),
+            (0, _) | (_, 0) => Err(changed()),
+            _ => {
+                self.left = self.left.saturating_sub(read as u64);
+                Ok(read)
+            }
+        }
+    }
+}
+
+fn open_root(path: &Path) -> Result<Dir, TreeError> {
+    Dir::open_ambient_dir(path, ambient_authority()).map_err(|source| match source.kind() {
+        io::ErrorKind::NotFound => TreeError::Missing {
+            path: path.to_owned(),
+        },
+        io::ErrorKind::NotADirectory => TreeError::NotADirectory {
+            path: path.to_owned(),
+        },
+        _ => TreeError::Io {
+            path: path.to_string_lossy().into_owned(),
+            doing: "opening",
+            source,
+        },
+    })
+}
+
+/// Opens a directory below `root`, one name after the other, following no link.
+fn open_directory(root: &Dir, path: &TreePath) -> Result<Dir, TreeError> {
+    let failed = |error| TreeError::io(path.as_str(), "opening")(error);
+    path.names()
+        .try_fold(root.try_clone().map_err(failed)?, |directory, name| {
+            directory.open_dir_nofollow(name).map_err(failed)
+        })
+}
+
+/// Adds everything below `top` to `tree`. Directories wait by path, not opened, so that a wide tree
+/// does not use up the file descriptors.
+fn list(root: &Dir, top: TreePath, tree: &mut Tree) -> Result<(), TreeError> {
+    let mut waiting = vec![top];
+    while let Some(path) = waiting.pop() {
+        let directory = open_directory(root, &path)?;
+        let failed = |error| TreeError::io(path.as_str(), "listing")(error);
+        for entry in directory.entries().map_err(failed)? {
+            let entry = entry.map_err(failed)?;
+            let os_name = entry.file_name();
+            let not_utf8 = || TreeError::NotUtf8 {
+                path: format!("{path}/{}", os_name.to_string_lossy()),
+            };
+            let at = path.child(os_name.to_str().ok_or_else(not_utf8)?)?;
+            let found = directory
+                .symlink_metadata(&os_name)
+                .map_err(TreeError::io(at.as_str(), "looking"))?;
+            let kind = found.file_type();
+            let node = if kind.is_dir() {
+                waiting.push(at.clone());
+                Node::Directory
+            } else if kind.is_file() {
+                Node::File { bytes: found.len() }
+            } else if kind.is_symlink() {
+                let target = directory
+                    .read_link_contents(&os_name)
+                    .map_err(TreeError::io(at.as_str(), "reading the link"))?;
+                Node::Link {
+                    target: target.to_str().ok_or_else(not_utf8)?.to_owned(),
+                }
+            } else {
+                return Err(TreeError::SpecialFile {
+                    path: at.to_string(),
+                    kind: special(kind),
+                });
+            };
+            tree.insert(at, node)?;
+        }
+    }
+    Ok(())
+}
+
+fn special(kind: FileType) -> &'static str {
+    if kind.is_fifo() {
+        "fifo"
+    } else if kind.is_socket() {
+        "socket"
+    } else {
+        "device"
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::indexing_slicing)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::symlink;
+    use std::os::unix::net::UnixListener;
+    use std::process::Command;
+
+    use super::*;
+
+    fn scratch() -> tempfile::TempDir {
+        let scratch = tempfile::tempdir().unwrap();
+        fs::create_dir(scratch.path().join("usr")).unwrap();
+        scratch
+    }
+
+    fn read_all(file: &mut LocalFile) -> Result<Vec<u8>, TreeError> {
+        let (mut all, mut buffer) = (Vec::new(), [0; 5]);
+        loop {
+            match file.read(&mut buffer)? {
+                0 => return Ok(all),
+                n => all.extend_from_slice(&buffer[..n]),
+            }
+        }
+    }
+
+    #[test]
+    fn only_the_named_directories_are_listed() {
+        let scratch = scratch();
+        fs::write(scratch.path().join(".env"), "SECRET").unwrap();
+        fs::create_dir(scratch.path().join("target")).unwrap();
+        fs::write(scratch.path().join("usr/a"), "hello").unwrap();
+        let local = LocalTree::open(scratch.path(), &["usr", "var"]).unwrap();
+        let listed: Vec<_> = local.tree().iter().map(|(path, _)| path.as_str()).collect();
+        assert_eq!(listed, ["usr", "usr/a"]);
+        let file = TreePath::root().child("usr").unwrap().child("a").unwrap();
+        assert_eq!(read_all(&mut local.file(&file).unwrap()).unwrap(), b"hello");
+    }
+
+    #[test]
+    fn a_missing_path_and_a_file_are_refused_by_name() {
+        let scratch = scratch();
+        let missing = LocalTree::open(&scratch.path().join("nope"), &["usr"]);
+        assert!(matches!(missing, Err(TreeError::Missing { .. })));
+        fs::write(scratch.path().join("file"), "").unwrap();
+        let file = LocalTree::open(&scratch.path().join("file"), &["usr"]);
+        assert!(matches!(file, Err(TreeError::NotADirectory { .. })));
+    }
+
+    #[test]
+    fn a_top_that_is_a_link_or_a_file_is_refused() {
+        let scratch = scratch();
+        symlink("usr", scratch.path().join("bin")).unwrap();
+        fs::write(scratch.path().join("etc"), "").unwrap();
+        for top in ["bin", "etc"] {
+            let refused = LocalTree::open(scratch.path(), &["usr", top]);
+            assert!(
+                matches!(refused, Err(TreeError::TopNotADirectory { .. })),
+                "{top}"
+            );
+        }
+    }
+
+    #[test]
+    fn fifos_and_sockets_are_refused() {
+        let scratch = scratch();
+        let at = scratch.path().join("usr/special");
+        let _socket = UnixListener::bind(&at).unwrap();
+        let refused = LocalTree::open(scratch.path(), &["usr"]);
+        assert!(matches!(
+            refused,
+            Err(TreeError::SpecialFile { kind: "socket", .. })
+        ));
+        fs::remove_file(&at).unwrap();
+        assert!(Command::new("mkfifo").arg(&at).status().unwrap().success());
+        let refused = LocalTree::open(scratch.path(), &["usr"]);
+        assert!(matches!(
+            refused,
+            Err(TreeError::SpecialFile { kind: "fifo", .. })
+        ));
+    }
+
+    #[test]
+    fn names_that_are_not_utf8_are_refused() {
+        use std::os::unix::ffi::OsStrExt;
+        let scratch = scratch();
+        fs::write(
+            scratch
+                .path()
+                .join("usr")
+                .join(std::ffi::OsStr::from_bytes(b"a\xff")),
+            "",
+        )
+        .unwrap();
+        let refused = LocalTree::open(scratch.path(), &["usr"]);
+        assert!(matches!(refused, Err(TreeError::NotUtf8 { .. })));
+    }
+
+    #[test]
+    fn a_file_that_grows_shrinks_or_is_swapped_after_listing_is_refused() {
+        let scratch = scratch();
+        let at = scratch.path().join("usr/a");
+        let path = TreePath::root().child("usr").unwrap().child("a").unwrap();
+        let secret = scratch.path().join("secret");
+        fs::write(&secret, "hello").unwrap();
+        let swaps: [&dyn Fn(); 4] = [
+            &|| fs::write(&at, "hello, world").unwrap(),
+            &|| fs::write(&at, "he").unwrap(),
+            &|| {
+                fs::remove_file(&at).unwrap();
+                symlink(&secret, &at).unwrap();
+            },
+            &|| {
+                fs::remove_file(&at).unwrap();
+                assert!(Command::new("mkfifo").arg(&at).status().unwrap().success());
+            },
+        ];
+        for (number, swap) in swaps.iter().enumerate() {
+            let _ = fs::remove_file(&at);
+            fs::write(&at, "hello").unwrap();
+            let local = LocalTree::open(scratch.path(), &["usr"]).unwrap();
+            swap();
+            let read = local.file(&path).and_then(|mut file| read_all(&mut file));
+            assert!(read.is_err(), "swap {number}: {read:?}");
+        }
+    }
+
+    #[test]
+    fn a_directory_swapped_for_a_link_after_listing_is_not_followed() {
+        let scratch = scratch();
+        let outside = tempfile::tempdir().unwrap();
+        fs::write(outside.path().join("a"), "hello").unwrap();
+        fs::write(scratch.path().join("usr/a"), "hello").unwrap();
+        let local = LocalTree::open(scratch.path(), &["usr"]).unwrap();
+        fs::remove_dir_all(scratch.path().join("usr")).unwrap();
+        symlink(outside.path(), scratch.path().join("usr")).unwrap();
+        let path = TreePath::root().child("usr").unwrap().child("a").unwrap();
+        assert!(local.file(&path).is_err());
+    }
+}

@@ -1,0 +1,396 @@
+//! UnixFS: what a block means as a file, a directory or a link, and how those become blocks.
+//!
+//! Encoding is canonical and is Kubo's: the same node always gives the same bytes, so the same tree the
+//! same CID. Decoding takes what any honest implementation writes, old ones too (files of `Raw` nodes,
+//! data beside links, a mode and a time), and refuses what has two meanings: names that occur twice,
+//! sizes that do not add up, bytes behind a CID. It never recurses, and allocates in proportion to the
+//! block, which is itself bounded.
+
+mod dagpb;
+mod wire;
+
+use bytes::Bytes;
+use cid::Cid;
+
+use self::dagpb::{PbLink, PbNode};
+use self::wire::{Field, Malformed, Reader};
+use crate::tree::name_fault;
+use crate::{Block, Codec, ContentError};
+
+/// The type numbers of UnixFS's `Data.Type`.
+mod kind {
+    pub(super) const RAW: u64 = 0;
+    pub(super) const DIRECTORY: u64 = 1;
+    pub(super) const FILE: u64 = 2;
+    pub(super) const SYMLINK: u64 = 4;
+    pub(super) const HAMT_SHARD: u64 = 5;
+}
+
+/// The longest link target that is read, in bytes: what Linux allows for a path.
+const MAX_TARGET_BYTES: usize = 4095;
+
+/// What a block is.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum UnixFs {
+    /// A file, or a part of one: its own bytes, then those of its parts, in order.
+    File {
+        inline: Bytes,
+        parts: Vec<Part>,
+        bytes: u64,
+    },
+    /// A directory of distinct, valid names.
+    Directory(Vec<Entry>),
+    /// A symbolic link, unchecked.
+    Link { target: String },
+}
+
+/// A part of a file, with the size that it must turn out to have.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Part {
+    pub(crate) cid: Cid,
+    pub(crate) bytes: u64,
+}
+
+/// An entry of a directory.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Entry {
+    pub(crate) name: String,
+    pub(crate) cid: Cid,
+}
+
+/// A node that was stored, with the two sizes that its parent records.
+#[derive(Clone, Debug)]
+pub(crate) struct Stored {
+    pub(crate) cid: Cid,
+    /// Bytes of file content below it.
+    pub(crate) file_bytes: u64,
+    /// Bytes of all blocks below it and its own, shared ones counted each time.
+    pub(crate) dag_bytes: u64,
+}
+
+impl UnixFs {
+    /// Reads a block. Errors: [`ContentError::Malformed`], [`ContentError::Sharded`] and
+    /// [`ContentError::UnsupportedCodec`].
+    pub(crate) fn decode(block: &Block) -> Result<Self, ContentError> {
+        match Codec::of(block.cid())? {
+            Codec::Raw => Ok(Self::File {
+                inline: block.bytes().clone(),
+                parts: Vec::new(),
+                bytes: block.bytes().len() as u64,
+            }),
+            Codec::DagPb => {
+                let malformed = |Malformed(why)| ContentError::Malformed {
+                    cid: *block.cid(),
+                    why,
+                };
+                let node = PbNode::decode(block.bytes()).map_err(malformed)?;
+                let data = Data::decode(node.data, node.links.len()).map_err(malformed)?;
+                if data.kind == kind::HAMT_SHARD {
+                    return Err(ContentError::Sharded { cid: *block.cid() });
+                }
+                interpret(block.bytes(), data, node.links).map_err(malformed)
+            }
+        }
+    }
+}
+
+/// The node above parts of a file.
+pub(crate) fn file_block(parts: &[Stored]) -> Result<(Block, Stored), ContentError> {
+    let bytes = parts
+        .iter()
+        .fold(0_u64, |sum, part| sum.saturating_add(part.file_bytes));
+    let mut data = Vec::new();
+    wire::put_varint_field(&mut data, 1, kind::FILE);
+    wire::put_varint_field(&mut data, 3, bytes);
+    for part in parts {
+        wire::put_varint_field(&mut data, 4, part.file_bytes);
+    }
+    finish(parts.iter().map(|part| ("", part)), &data, bytes)
+}
+
+/// A directory. `entries` must be sorted by the bytes of their names, each once.
+pub(crate) fn directory_block(
+    entries: &[(String, Stored)],
+) -> Result<(Block, Stored), ContentError> {
+    let mut data = Vec::new();
+    wire::put_varint_field(&mut data, 1, kind::DIRECTORY);
+    let bytes = entries.iter().fold(0_u64, |sum, (_, entry)| {
+        sum.saturating_add(entry.file_bytes)
+    });
+    finish(
+        entries.iter().map(|(name, entry)| (name.as_str(), entry)),
+        &data,
+        bytes,
+    )
+}
+
+/// A symbolic link.
+pub(crate) fn link_block(target: &str) -> Result<(Block, Stored), ContentError> {
+    let mut data = Vec::new();
+    wire::put_varint_field(&mut data, 1, kind::SYMLINK);
+    wire::put_bytes_field(&mut data, 2, target.as_bytes());
+    finish(std::iter::empty(), &data, 0)
+}
+
+fn finish<'a>(
+    links: impl Iterator<Item = (&'a str, &'a Stored)>,
+    data: &[u8],
+    file_bytes: u64,
+) -> Result<(Block, Stored), ContentError> {
+    let mut encoded = Vec::new();
+    let mut below = 0_u64;
+    for (name, child) in links {
+        dagpb::put_link(&mut encoded, &child.cid, name, child.dag_bytes);
+        below = below.saturating_add(child.dag_bytes);
+    }
+    dagpb::put_data(&mut encoded, data);
+    let dag_bytes = below.saturating_add(encoded.len() as u64);
+    let block = Block::new(Codec::DagPb, encoded)?;
+    let stored = Stored {
+        cid: *block.cid(),
+        file_bytes,
+        dag_bytes,
+    };
+    Ok((block, stored))
+}
+
+/// UnixFS's `Data` message, as far as it is used.
+struct Data<'a> {
+    kind: u64,
+    content: &'a [u8],
+    file_bytes: Option<u64>,
+    part_bytes: Vec<u64>,
+}
+
+impl<'a> Data<'a> {
+    /// Reads the message of a node with `links` links; more sizes than links are not even collected.
+    fn decode(message: Option<&'a [u8]>, links: usize) -> Result<Self, Malformed> {
+        let mut reader = Reader::new(message.ok_or(Malformed("it has no data"))?);
+        let (mut kind, mut content, mut file_bytes) = (None, None, None);
+        let mut part_bytes = Vec::new();
+        let mut part = |bytes| {
+            if part_bytes.len() == links {
+                return Err(Malformed("it has more sizes than links"));
+            }
+            part_bytes.push(bytes);
+            Ok(())
+        };
+        while let Some(field) = reader.next_field()? {
+            match field {
+                (1, Field::Varint(value)) => wire::once(&mut kind, value)?,
+                (2, Field::Bytes(value)) => wire::once(&mut content, value)?,
+                (3, Field::Varint(value)) => wire::once(&mut file_bytes, value)?,
+                (4, Field::Varint(value)) => part(value)?,
+                (4, Field::Bytes(packed)) => {
+                    let mut packed = Reader::new(packed);
+                    while !packed.is_empty() {
+                        part(packed.varint()?)?;
+                    }
+                }
+                (1..=4, _) => return Err(Malformed("a field has the wrong type")),
+                // Hash type and fan-out of shards, mode, time, and what later versions add.
+                _ => {}
+            }
+        }
+        Ok(Self {
+            kind: kind.ok_or(Malformed("it does not say what it is"))?,
+            content: content.unwrap_or_default(),
+            file_bytes,
+            part_bytes,
+        })
+    }
+}
+
+fn interpret(block: &Bytes, data: Data<'_>, links: Vec<PbLink<'_>>) -> Result<UnixFs, Malformed> {
+    match data.kind {
+        kind::RAW | kind::FILE => file(block, data, links),
+        kind::DIRECTORY => directory(links),
+        kind::SYMLINK if !links.is_empty() => Err(Malformed("a link has links")),
+        kind::SYMLINK if data.content.len() > MAX_TARGET_BYTES => {
+            Err(Malformed("a link's target is too long"))
+        }
+        kind::SYMLINK => std::str::from_utf8(data.content)
+            .map(|target| UnixFs::Link {
+                target: target.to_owned(),
+            })
+            .map_err(|_| Malformed("a link's target is not UTF-8")),
+        _ => Err(Malformed("it is neither file, directory nor link")),
+    }
+}
+
+fn file(block: &Bytes, data: Data<'_>, links: Vec<PbLink<'_>>) -> Result<UnixFs, Malformed> {
+    if data.part_bytes.len() != links.len() {
+        return Err(Malformed("it has fewer sizes than links"));
+    }
+    let total = data
+        .part_bytes
+        .iter()
+        .try_fold(data.content.len() as u64, |sum, bytes| {
+            sum.checked_add(*bytes)
+        })
+        .ok_or(Malformed("its sizes overflow"))?;
+    if data.file_bytes.is_some_and(|claimed| claimed != total) {
+        return Err(Malformed("its sizes do not add up"));
+    }
+    let parts = links
+        .iter()
+        .zip(data.part_bytes)
+        .map(|(link, bytes)| Part {
+            cid: link.cid,
+            bytes,
+        })
+        .collect();
+    Ok(UnixFs::File {
+        inline: block.slice_ref(data.content),
+        parts,
+        bytes: total,
+    })
+}
+
+fn directory(links: Vec<PbLink<'_>>) -> Result<UnixFs, Malformed> {
+    let mut entries = Vec::with_capacity(links.len());
+    for link in links {
+        if let Some(why) = name_fault(link.name) {
+            return Err(Malformed(why));
+        }
+        entries.push(Entry {
+            name: link.name.to_owned(),
+            cid: link.cid,
+        });
+    }
+    entries.sort_by(|a, b| a.name.cmp(&b.name));
+    if entries
+        .windows(2)
+        .any(|pair| matches!(pair, [a, b] if a.name == b.name))
+    {
+        return Err(Malformed("a name occurs twice"));
+    }
+    Ok(UnixFs::Directory(entries))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::indexing_slicing)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn stored(name: u8, bytes: u64) -> Stored {
+        let cid = *Block::new(Codec::Raw, vec![name]).unwrap().cid();
+        Stored {
+            cid,
+            file_bytes: bytes,
+            dag_bytes: bytes,
+        }
+    }
+
+    fn node(data: &[u8], links: &[(&str, u8)]) -> Result<UnixFs, ContentError> {
+        let mut encoded = Vec::new();
+        for (name, cid) in links {
+            dagpb::put_link(&mut encoded, &stored(*cid, 1).cid, name, 1);
+        }
+        dagpb::put_data(&mut encoded, data);
+        UnixFs::decode(&Block::new(Codec::DagPb, encoded).unwrap())
+    }
+
+    #[test]
+    fn the_empty_directory_has_its_well_known_name() {
+        let (block, _) = directory_block(&[]).unwrap();
+        let known = "bafybeiczsscdsbs7ffqz55asqdf3smv6klcw3gofszvwlyarci47bgf354";
+        assert_eq!(block.cid().to_string(), known);
+    }
+
+    #[test]
+    fn what_is_encoded_decodes() {
+        let entries = [
+            ("a".to_owned(), stored(1, 5)),
+            ("b".to_owned(), stored(2, 7)),
+        ];
+        let (block, sizes) = directory_block(&entries).unwrap();
+        assert_eq!(sizes.dag_bytes, 12 + block.bytes().len() as u64);
+        let UnixFs::Directory(decoded) = UnixFs::decode(&block).unwrap() else {
+            unreachable!()
+        };
+        assert_eq!(
+            decoded.iter().map(|e| e.name.as_str()).collect::<Vec<_>>(),
+            ["a", "b"]
+        );
+        let (block, _) = file_block(&[stored(1, 5), stored(2, 7)]).unwrap();
+        let decoded = UnixFs::decode(&block).unwrap();
+        assert!(matches!(decoded, UnixFs::File { bytes: 12, parts, .. } if parts.len() == 2));
+        let (block, _) = link_block("../x").unwrap();
+        assert_eq!(
+            UnixFs::decode(&block).unwrap(),
+            UnixFs::Link {
+                target: "../x".into()
+            }
+        );
+    }
+
+    #[test]
+    fn nodes_with_two_meanings_are_refused() {
+        let directory = [0x08, 1];
+        assert!(node(&directory, &[("a", 1), ("a", 2)]).is_err());
+        for name in ["", ".", "..", "a/b", "a\0"] {
+            assert!(node(&directory, &[(name, 1)]).is_err(), "{name:?}");
+        }
+        let sizes_do_not_add_up = [0x08, 2, 0x18, 9, 0x20, 1];
+        assert!(node(&sizes_do_not_add_up, &[("", 1)]).is_err());
+        let fewer_sizes_than_links = [0x08, 2];
+        assert!(node(&fewer_sizes_than_links, &[("", 1)]).is_err());
+        let more_sizes_than_links = [0x08, 2, 0x20, 1];
+        assert!(node(&more_sizes_than_links, &[]).is_err());
+        let said_twice = [0x08, 1, 0x08, 2];
+        assert!(node(&said_twice, &[]).is_err());
+        assert!(node(&[], &[]).is_err());
+    }
+
+    #[test]
+    fn sharded_directories_are_refused_by_name() {
+        assert!(matches!(
+            node(&[0x08, 5, 0x28, 0x22], &[]),
+            Err(ContentError::Sharded { .. })
+        ));
+    }
+
+    #[test]
+    fn nodes_of_older_and_newer_writers_are_read() {
+        let raw_kind = [0x08, 0, 0x12, 1, b'x', 0x18, 1];
+        assert!(matches!(
+            node(&raw_kind, &[]),
+            Ok(UnixFs::File { bytes: 1, .. })
+        ));
+        let with_mode_and_packed_sizes = [0x08, 2, 0x18, 3, 0x22, 2, 1, 2, 0x38, 0x24];
+        let read = node(&with_mode_and_packed_sizes, &[("", 1), ("", 2)]);
+        assert!(
+            matches!(read, Ok(UnixFs::File { bytes: 3, .. })),
+            "{read:?}"
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn arbitrary_bytes_never_panic(bytes in proptest::collection::vec(any::<u8>(), 0..400)) {
+            let _ = UnixFs::decode(&Block::new(Codec::DagPb, bytes).unwrap());
+        }
+
+        #[test]
+        fn mutated_nodes_never_panic(
+            names in proptest::collection::btree_set("[a-z]{1,9}", 0..6),
+            at in any::<proptest::sample::Index>(),
+            byte in any::<u8>(),
+            cut in any::<proptest::sample::Index>(),
+        ) {
+            let entries: Vec<_> =
+                names.into_iter().enumerate().map(|(n, name)| (name, stored(n as u8, 9))).collect();
+            let parts: Vec<_> = entries.iter().map(|(_, entry)| entry.clone()).collect();
+            for (block, _) in [directory_block(&entries).unwrap(), file_block(&parts).unwrap()] {
+                let mut bytes = block.bytes().to_vec();
+                let at = at.index(bytes.len());
+                bytes[at] = byte;
+                let _ = UnixFs::decode(&Block::new(Codec::DagPb, bytes.clone()).unwrap());
+                bytes.truncate(cut.index(bytes.len()));
+                let _ = UnixFs::decode(&Block::new(Codec::DagPb, bytes).unwrap());
+            }
+        }
+    }
+}
