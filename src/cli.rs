@@ -61,14 +61,16 @@ enum Command {
     Run(run::RunArgs),
     Push(push::PushArgs),
     Completions(completions::CompletionsArgs),
+    /// What `ww run` starts to compile a component, so that a hostile one can be stopped
+    #[command(hide = true)]
+    CompileComponent,
 }
 
 /// Runs the program, from the command line to the exit code.
 pub fn main() -> ExitCode {
     let Cli { verbose, command } = Cli::parse();
-    log::start();
     match dispatch(command) {
-        Ok(code) => ExitCode::from(code),
+        Ok(code) => code,
         Err(error) => {
             report(&error, verbose);
             ExitCode::FAILURE
@@ -77,14 +79,19 @@ pub fn main() -> ExitCode {
 }
 
 /// Hands the command its arguments; gives the exit code.
-fn dispatch(command: Command) -> anyhow::Result<u8> {
-    match command {
-        Command::Init(args) => init::run(&args),
-        Command::Build(args) => on_runtime(build::run(args)),
-        Command::Run(args) => on_runtime(run::run(args)),
-        Command::Push(args) => on_runtime(push::run(args)),
-        Command::Completions(args) => completions::run(&args),
+fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
+    if !matches!(command, Command::CompileComponent) {
+        log::start();
     }
+    let code = match command {
+        Command::Init(args) => init::run(&args)?,
+        Command::Build(args) => on_runtime(build::run(args))?,
+        Command::Run(args) => on_runtime(run::run(args))?,
+        Command::Push(args) => on_runtime(push::run(args))?,
+        Command::Completions(args) => completions::run(&args)?,
+        Command::CompileComponent => return Ok(cell::compile_main()),
+    };
+    Ok(ExitCode::from(code))
 }
 
 /// Runs an asynchronous command to its end. What it left running ends with the process.
@@ -104,11 +111,14 @@ fn say(line: impl Display) {
 
 /// The error in one line; with `verbose` the causes, one a line, below it.
 fn report(error: &anyhow::Error, verbose: bool) {
-    say(format_args!("error: {error}"));
+    let causes = error.chain().skip(1);
     if verbose {
-        for cause in error.chain().skip(1) {
-            say(format_args!("  caused by: {cause}"));
-        }
+        say(format_args!("error: {error}"));
+        causes.for_each(|cause| say(format_args!("  caused by: {cause}")));
+    } else if causes.len() > 0 {
+        say(format_args!("error: {error} (-v shows the cause)"));
+    } else {
+        say(format_args!("error: {error}"));
     }
 }
 

@@ -105,7 +105,7 @@ pub fn run(args: &InitArgs) -> anyhow::Result<u8> {
     let dir = &args.dir;
     if dir.join("boot").symlink_metadata().is_ok() {
         bail!(
-            "already initialised: {} is there; `ww build` and `ww run` work with it",
+            "already initialised: {} is there; go on with ww build, or give the name of a new folder",
             dir.join("boot").display()
         );
     }

@@ -78,8 +78,8 @@ pub async fn build(folder: &Path, plan: &Plan) -> anyhow::Result<Outcome> {
             Ok(Outcome::Built(built))
         }
         () = interrupts.next() => {
-            interrupt(&child);
-            child.wait().await?;
+            // A terminal has told cargo as well; from elsewhere only we were asked.
+            child.kill().await?;
             Ok(Outcome::Interrupted)
         }
     }
@@ -142,18 +142,6 @@ async fn target_is_missing(folder: &Path) -> bool {
             !Path::new(path.trim()).is_dir()
         }
         _ => false,
-    }
-}
-
-/// Passes the interruption on. From a terminal cargo has got it already; a second one does no harm.
-fn interrupt(child: &Child) {
-    let pid = child
-        .id()
-        .and_then(|id| i32::try_from(id).ok())
-        .and_then(rustix::process::Pid::from_raw);
-    if let Some(pid) = pid {
-        // Not waited for yet, so the id is still its own. It may have ended by itself meanwhile.
-        let _ = rustix::process::kill_process(pid, rustix::process::Signal::INT);
     }
 }
 

@@ -1,0 +1,70 @@
+//! `ww push`: publishes an environment under its content address.
+//!
+//! What is published is the image: `boot/`, `bin/`, `etc/`, `usr/` and `var/`. Sources, build folders,
+//! `.git`, `.env` and whatever else lies beside them are not looked at. An environment without
+//! `boot/main.wasm` is refused, because nobody could run it.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, bail};
+use content::{Cid, EmbeddedStore, import};
+use ww::home::Home;
+
+use super::say;
+
+/// Publish an environment, and print its CID
+///
+/// Publishes boot/, bin/, etc/, usr/ and var/, and nothing else of the folder. The same files
+/// have the same CID on every machine. They are kept in this user's store, from which `ww run
+/// /ipfs/CID` takes them.
+#[derive(clap::Args)]
+#[command(verbatim_doc_comment)]
+pub struct PushArgs {
+    /// The environment
+    #[arg(default_value = ".")]
+    path: PathBuf,
+}
+
+/// Publishes; the CID alone goes to standard output.
+pub async fn run(args: PushArgs) -> anyhow::Result<u8> {
+    let folder = args.path;
+    refuse_what_cannot_run(&folder)?;
+    let home = Home::open()?;
+    let store = home.store()?;
+    let cid = tokio::task::spawn_blocking({
+        let store = store.clone();
+        move || publish(&folder, &store)
+    })
+    .await??;
+    say(format_args!(
+        "published in {}; run it with",
+        store.display()
+    ));
+    say(format_args!("  ww run /ipfs/{cid}"));
+    writeln!(std::io::stdout(), "{cid}").context("cannot write the CID to standard output")?;
+    Ok(0)
+}
+
+/// Refuses what has no program to run, and says how it gets one.
+fn refuse_what_cannot_run(folder: &Path) -> anyhow::Result<()> {
+    if !folder.is_dir() {
+        bail!(
+            "there is no folder {}; give an environment",
+            folder.display()
+        );
+    }
+    if !folder.join("boot/main.wasm").is_file() {
+        bail!(
+            "boot/main.wasm not found in {0}; to compile it, run ww build {0}",
+            folder.display()
+        );
+    }
+    Ok(())
+}
+
+/// Puts the image of `folder` into the store.
+fn publish(folder: &Path, store: &Path) -> anyhow::Result<Cid> {
+    let store = EmbeddedStore::open(store)?;
+    Ok(import::directory(&store, folder, &image::FHS)?)
+}

@@ -1,0 +1,15 @@
+//! The commands of a developer's day, through the `ww` binary. Each test names the rows of the
+//! acceptance list that it covers.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing
+)]
+
+mod build;
+mod help;
+mod init;
+mod push;
+#[path = "../support/ww.rs"]
+mod support;

@@ -1,0 +1,94 @@
+//! `ww push`.
+
+use std::fs;
+use std::os::unix::fs::symlink;
+
+use crate::support::{Place, ran};
+
+/// An environment with something in each place, and much beside it that is nobody's business.
+fn environment(place: &Place, folder: &str) {
+    place.write(&format!("{folder}/boot/main.wasm"), b"\0asm\x0d\0\x01\0");
+    place.write(&format!("{folder}/etc/motd"), "welcome");
+    place.write(&format!("{folder}/var/lib/state"), "first");
+}
+
+/// The CID that a push printed.
+#[track_caller]
+fn pushed(place: &Place, args: &[&str]) -> String {
+    let pushed = place.ww(args).ok();
+    let cid = pushed.stdout.strip_suffix('\n').unwrap().to_owned();
+    assert!(cid.starts_with("bafybei"), "{cid}");
+    assert!(
+        pushed.stderr.contains(&format!("ww run /ipfs/{cid}")),
+        "{}",
+        pushed.stderr
+    );
+    cid
+}
+
+#[test]
+fn the_cid_alone_is_printed_for_a_path_and_for_here_rows_10_24_25() {
+    let place = Place::new();
+    environment(&place, "app");
+    let cid = pushed(&place, &["push", "app"]);
+    assert!(cid.chars().all(|c| c.is_ascii_alphanumeric()), "{cid}");
+
+    let mut here = place.command(&["push"]);
+    here.current_dir(place.path("app"));
+    assert_eq!(ran(here).ok().stdout, format!("{cid}\n"));
+}
+
+#[test]
+fn without_a_program_it_is_refused_row_26() {
+    let place = Place::new();
+    place.write("etc/motd", "welcome");
+    for args in [&["push"][..], &["push", "."]] {
+        place
+            .ww(args)
+            .refused(&["boot/main.wasm not found", "ww build"]);
+    }
+    place.ww(&["push", "gone"]).refused(&["gone"]);
+}
+
+#[test]
+fn the_same_files_have_the_same_cid_wherever_they_are_row_97() {
+    let (one, other) = (Place::new(), Place::new());
+    environment(&one, "app");
+    environment(&other, "called/otherwise");
+    let cid = pushed(&one, &["push", "app"]);
+    assert_eq!(pushed(&one, &["push", "app"]), cid);
+    assert_eq!(pushed(&other, &["push", "called/otherwise"]), cid);
+
+    one.write("app/etc/motd", "changed");
+    assert_ne!(pushed(&one, &["push", "app"]), cid);
+}
+
+#[test]
+fn what_lies_beside_the_image_is_not_published_row_98() {
+    let place = Place::new();
+    environment(&place, "app");
+    let cid = pushed(&place, &["push", "app"]);
+    for beside in [".env", ".git/config", "target/x", "src/main.rs", "key"] {
+        place.write(&format!("app/{beside}"), "secret");
+    }
+    assert_eq!(pushed(&place, &["push", "app"]), cid);
+}
+
+#[test]
+fn a_link_out_of_the_environment_is_refused_by_name() {
+    let place = Place::new();
+    environment(&place, "app");
+    symlink("/etc/passwd", place.path("app/etc/passwd")).unwrap();
+    place.ww(&["push", "app"]).refused(&["etc/passwd"]);
+}
+
+#[test]
+fn the_environment_is_not_written_to_row_95() {
+    let place = Place::new();
+    environment(&place, "app");
+    let before = fs::metadata(place.path("app")).unwrap().modified().unwrap();
+    pushed(&place, &["push", "app"]);
+    let after = fs::metadata(place.path("app")).unwrap().modified().unwrap();
+    assert_eq!(before, after);
+    assert_eq!(place.entries(), ["app"]);
+}
