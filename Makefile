@@ -5,6 +5,7 @@
 TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
 WW := $(TARGET_DIR)/debug/ww
 
+.DEFAULT_GOAL := help
 .PHONY: help run build setup guests parts test lint bench schema clean
 
 # Nothing but the kernel may read standard input or write standard output.
