@@ -75,7 +75,7 @@ fn install(component: &Component, place: &Path) -> anyhow::Result<()> {
     component.install(place)?;
     say(format_args!(
         "built {} ({})",
-        place.display(),
+        place.strip_prefix(".").unwrap_or(place).display(),
         indicatif::HumanBytes(component.size())
     ));
     Ok(())
