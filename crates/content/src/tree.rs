@@ -143,8 +143,9 @@ impl Tree {
     /// tree, and what passes [`MAX_ENTRIES`] or [`MAX_TOTAL_BYTES`]. The root needs no entry.
     pub fn insert(&mut self, path: TreePath, node: Node) -> Result<(), TreeError> {
         let parent = path.split().map(|(parent, _)| parent);
-        let in_directory = parent
-            .is_some_and(|parent| parent.is_root() || self.get(&parent) == Some(&Node::Directory));
+        let in_directory = parent.is_some_and(|parent| {
+            parent.is_root() || self.get(parent.as_str()) == Some(&Node::Directory)
+        });
         if !in_directory {
             return Err(TreeError::NotInADirectory { path: path.0 });
         }
@@ -167,8 +168,8 @@ impl Tree {
         Ok(())
     }
 
-    /// The entry at `path`.
-    pub fn get(&self, path: &TreePath) -> Option<&Node> {
+    /// The entry at `path`, names with slashes between them.
+    pub fn get(&self, path: &str) -> Option<&Node> {
         self.entries.get(path)
     }
 

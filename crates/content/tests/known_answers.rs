@@ -72,6 +72,7 @@ fn files_have_kubos_cids() {
         let store = MemoryStore::default();
         let cid = import::stream(&store, &mut Cursor::new(&all[..bytes])).unwrap();
         assert_eq!(cid.to_string(), expected, "{bytes} bytes");
+        assert_eq!(import::cid_of_file(&all[..bytes]).unwrap(), cid);
         let mut back = Vec::new();
         assert_eq!(export::file(&store, &cid, &mut back).unwrap(), bytes as u64);
         assert!(back == all[..bytes], "{bytes} bytes come back");

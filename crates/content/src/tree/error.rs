@@ -19,6 +19,14 @@ pub enum TreeError {
         /// The path as given.
         path: PathBuf,
     },
+    /// The directory cannot be opened.
+    #[error("{path:?} cannot be read: {source}; check its permissions")]
+    Unreadable {
+        /// The path as given.
+        path: PathBuf,
+        /// The system's answer.
+        source: io::Error,
+    },
     /// One of the top names is there, but is no directory.
     #[error("{name:?} must be a directory; replace the file or link of that name")]
     TopNotADirectory {

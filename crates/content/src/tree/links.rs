@@ -34,7 +34,7 @@ impl Tree {
                 .split()
                 .map(|(parent, _)| parent);
             while let Some(directory) = place {
-                if matches!(self.get(&directory), Some(Node::Link { .. })) {
+                if matches!(self.get(directory.as_str()), Some(Node::Link { .. })) {
                     return Err(TreeError::LinkThroughLink {
                         link: link.to_string(),
                         target: target.clone(),

@@ -4,7 +4,7 @@
 //! underneath, the walk stays below the directory that was opened first. A file gives exactly the bytes
 //! that were listed for it, or [`TreeError::Changed`]. Nothing is written.
 
-use std::io::{self, Read};
+use std::io::{self, Read, Write};
 use std::path::Path;
 
 use cap_fs_ext::{DirExt, FollowSymlinks, OpenOptionsFollowExt, OpenOptionsSyncExt};
@@ -12,6 +12,9 @@ use cap_std::ambient_authority;
 use cap_std::fs::{Dir, File, FileType, FileTypeExt, OpenOptions};
 
 use super::{Node, Tree, TreeError, TreePath, name_fault};
+
+/// How much of a file is copied at a time, in bytes. What `cp` uses.
+const COPY_BYTES: usize = 128 * 1024;
 
 /// A listed tree and the open directory that it is read from.
 #[derive(Debug)]
@@ -24,7 +27,7 @@ impl LocalTree {
     /// Lists what is below the names `tops` in the directory `path`. Whatever else is in it is not even
     /// looked at; a name that is not there is passed over. Links must stay below `tops`.
     ///
-    /// Errors: [`TreeError::Missing`], [`TreeError::NotADirectory`], [`TreeError::Io`] for the path
+    /// Errors: [`TreeError::Missing`], [`TreeError::NotADirectory`], [`TreeError::Unreadable`] for the path
     /// itself, and every refusal of names, links, kinds and limits for what is in it.
     pub fn open(path: &Path, tops: &[&str]) -> Result<Self, TreeError> {
         let root = open_root(path)?;
@@ -57,12 +60,28 @@ impl LocalTree {
         &self.tree
     }
 
+    /// Copies a listed file into `writer`, a piece at a time. Errors as [`LocalTree::file`] and
+    /// [`LocalFile::read`] do, and if `writer` does.
+    pub fn copy(&self, path: &TreePath, writer: &mut dyn Write) -> Result<(), TreeError> {
+        let mut file = self.file(path)?;
+        let mut buffer = vec![0; COPY_BYTES];
+        loop {
+            let read = file.read(&mut buffer)?;
+            let Some(piece) = buffer.get(..read).filter(|piece| !piece.is_empty()) else {
+                return Ok(());
+            };
+            writer
+                .write_all(piece)
+                .map_err(TreeError::io(path.as_str(), "writing"))?;
+        }
+    }
+
     /// Opens a listed file for reading. Errors if it is no longer that file.
     pub fn file(&self, path: &TreePath) -> Result<LocalFile, TreeError> {
         let changed = || TreeError::Changed {
             path: path.to_string(),
         };
-        let Some(Node::File { bytes }) = self.tree.get(path) else {
+        let Some(Node::File { bytes }) = self.tree.get(path.as_str()) else {
             return Err(changed());
         };
         let (parent, name) = path.split().ok_or_else(changed)?;
@@ -140,9 +159,8 @@ fn open_root(path: &Path) -> Result<Dir, TreeError> {
         io::ErrorKind::NotADirectory => TreeError::NotADirectory {
             path: path.to_owned(),
         },
-        _ => TreeError::Io {
-            path: path.to_string_lossy().into_owned(),
-            doing: "opening",
+        _ => TreeError::Unreadable {
+            path: path.to_owned(),
             source,
         },
     })

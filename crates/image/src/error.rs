@@ -1,0 +1,122 @@
+//! Why layers make no image. Each message is one line that ends in what to do.
+
+use std::io;
+use std::path::PathBuf;
+
+use content::tree::TreeError;
+
+use crate::FHS;
+
+/// Why a layer or a set of layers was refused.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ImageError {
+    /// There is nothing at the layer's path.
+    #[error("{path:?} does not exist; give the folder of an image, or make one with `ww init`")]
+    Missing {
+        /// The path as given.
+        path: PathBuf,
+    },
+    /// The layer's path is a file.
+    #[error("{path:?} is not a folder; give the folder that holds boot/")]
+    NotADirectory {
+        /// The path as given.
+        path: PathBuf,
+    },
+    /// The layer's directory cannot be opened.
+    #[error("{path:?} cannot be read: {source}; check its permissions")]
+    Unreadable {
+        /// The path as given.
+        path: PathBuf,
+        /// The system's answer.
+        source: io::Error,
+    },
+    /// The layer has none of the directories that make an image.
+    #[error("{path:?} is no image: it has none of {}; give the folder that holds boot/, or make one with `ww init`", FHS.join(", "))]
+    NotFhs {
+        /// The path as given.
+        path: PathBuf,
+    },
+    /// Something in a layer was refused.
+    #[error("in {layer:?}: {source}")]
+    Layer {
+        /// The layer.
+        layer: PathBuf,
+        /// What was refused.
+        source: TreeError,
+    },
+    /// One layer has a directory where another has a file or a link.
+    #[error(
+        "{path:?} is a directory in {directory_in:?} and not in {other_in:?}; rename one of them"
+    )]
+    Conflict {
+        /// The path inside the image.
+        path: String,
+        /// The layer where it is a directory.
+        directory_in: PathBuf,
+        /// The layer where it is a file or a link.
+        other_in: PathBuf,
+    },
+    /// The layers are good one by one, and what they come to is not.
+    #[error("merging the layers: {0}")]
+    Merged(#[source] TreeError),
+    /// No layer has the entry.
+    #[error("boot/main.wasm not found in {}; run ww build", listed(layers))]
+    EntryMissing {
+        /// The layers that were searched.
+        layers: Vec<PathBuf>,
+    },
+    /// The entry is there and is not a file.
+    #[error(
+        "boot/main.wasm is a link or a directory and must be a file; put the component itself there, or run ww build"
+    )]
+    EntryNotAFile,
+    /// A file is larger than its reader takes.
+    #[error(
+        "{path:?} has {bytes} bytes, over the limit of {limit}; build it for size (opt-level, strip)"
+    )]
+    FileTooBig {
+        /// The path inside the image.
+        path: String,
+        /// Its size in bytes.
+        bytes: u64,
+        /// The limit in bytes.
+        limit: u64,
+    },
+    /// A path does not lead to a file of the image.
+    #[error(
+        "{path:?} cannot be read from the image: {source}; name a file below boot, bin, etc, usr or var"
+    )]
+    NoSuchFile {
+        /// The path as given.
+        path: String,
+        /// The system's answer.
+        source: io::Error,
+    },
+    /// The directory for merged images cannot be used.
+    #[error("{path:?} cannot hold the merged image: {source}; make room or check its permissions")]
+    Scratch {
+        /// The directory.
+        path: PathBuf,
+        /// The system's answer.
+        source: io::Error,
+    },
+}
+
+/// What goes wrong while the merged tree is written.
+impl From<TreeError> for ImageError {
+    fn from(error: TreeError) -> Self {
+        Self::Merged(error)
+    }
+}
+
+fn listed(layers: &[PathBuf]) -> String {
+    match layers {
+        [] => "no layers".to_owned(),
+        layers => layers
+            .iter()
+            .map(|path| format!("{path:?}"))
+            .collect::<Vec<_>>()
+            .join(", "),
+    }
+}
