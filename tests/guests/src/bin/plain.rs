@@ -1,0 +1,5 @@
+//! An ordinary program, without the SDK.
+
+fn main() {
+    println!("plain");
+}
