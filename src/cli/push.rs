@@ -8,6 +8,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
+use content::tree::{LocalTree, Node};
 use content::{Cid, EmbeddedStore, import};
 use ww::home::Home;
 
@@ -29,7 +30,12 @@ pub struct PushArgs {
 /// Publishes; the CID alone goes to standard output.
 pub async fn run(args: PushArgs) -> anyhow::Result<u8> {
     let folder = args.path;
-    refuse_what_cannot_run(&folder)?;
+    if !folder.is_dir() {
+        bail!(
+            "there is no folder {}; give an environment",
+            folder.display()
+        );
+    }
     let home = Home::open()?;
     let store = home.store()?;
     let cid = tokio::task::spawn_blocking({
@@ -46,25 +52,21 @@ pub async fn run(args: PushArgs) -> anyhow::Result<u8> {
     Ok(0)
 }
 
-/// Refuses what has no program to run, and says how it gets one.
-fn refuse_what_cannot_run(folder: &Path) -> anyhow::Result<()> {
-    if !folder.is_dir() {
-        bail!(
-            "there is no folder {}; give an environment",
-            folder.display()
-        );
-    }
-    if !folder.join("boot/main.wasm").is_file() {
-        bail!(
-            "boot/main.wasm not found in {0}; to compile it, run ww build {0}",
-            folder.display()
-        );
-    }
-    Ok(())
-}
-
-/// Puts the image of `folder` into the store.
+/// Puts the image of `folder` into the store. Refuses one that could not be run.
 fn publish(folder: &Path, store: &Path) -> anyhow::Result<Cid> {
-    let store = EmbeddedStore::open(store)?;
-    Ok(import::directory(&store, folder, &image::FHS)?)
+    let listed = LocalTree::open(folder, &image::FHS)?;
+    match listed.tree().get(image::ENTRY) {
+        Some(Node::File { .. }) => {}
+        Some(_) => bail!(
+            "{} is a link or a folder and must be a file; ww build {} makes it",
+            folder.join(image::ENTRY).display(),
+            folder.display()
+        ),
+        None => bail!(
+            "{} not found in {1}; to compile it, run ww build {1}",
+            image::ENTRY,
+            folder.display()
+        ),
+    }
+    Ok(import::local_tree(&EmbeddedStore::open(store)?, &listed)?)
 }

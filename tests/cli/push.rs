@@ -92,3 +92,11 @@ fn the_environment_is_not_written_to_row_95() {
     assert_eq!(before, after);
     assert_eq!(place.entries(), ["app"]);
 }
+
+#[test]
+fn a_program_behind_a_link_is_refused() {
+    let place = Place::new();
+    place.write("app/boot/real.wasm", b"\0asm\x0d\0\x01\0");
+    symlink("real.wasm", place.path("app/boot/main.wasm")).unwrap();
+    place.ww(&["push", "app"]).refused(&["link"]);
+}
