@@ -163,6 +163,10 @@ struct ProcessStatus @0xe1cea90ff595984b {
     outOfTime @7 :Void;
     revoked @8 :Void;
     # Ended because the authority that it ran under was taken back.
+
+    outOfHandles @9 :Void;
+    failed @10 :Text;
+    # Never began: the component could not be instantiated.
   }
 }
 

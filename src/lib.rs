@@ -1,1 +1,15 @@
-//! ww
+//! The node: one running `ww`, which puts the crates together.
+//!
+//! [`node::Node`] owns everything that runs. A [`cells`] module turns a program into a cell on one of
+//! the [`vats`], the threads that carry Cap'n Proto; the [`rpc`] modules are the thin faces that a
+//! cell sees. [`terminal`] joins the first cell to the operator's terminal, and [`home`] says where a
+//! node keeps what outlives it.
+//!
+//! What a capability *does* is never here: it is an object of the crate that knows the subject.
+
+pub mod cells;
+pub mod home;
+pub mod node;
+pub mod rpc;
+pub mod terminal;
+pub mod vats;

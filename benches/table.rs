@@ -1,0 +1,496 @@
+//! The performance table: `make bench`, or `cargo bench --bench table -- ROW…` for some of its rows.
+//!
+//! Each row is a median, with the 99th percentile where one is worth having, and a ratio to a peer that was
+//! measured in the same run. Absolute times say more about the machine than about us; ratios are
+//! what SPECIFICATION.md promises.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    missing_docs
+)]
+
+use std::num::NonZeroUsize;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use capnp_rpc::rpc_twoparty_capnp::Side;
+use cell::{Exit, Setup, Stdout, stdio};
+use fixtures::guests;
+use futures::AsyncReadExt as _;
+use schema::system_capnp::{byte_stream, host};
+use tokio::io::AsyncReadExt;
+use tokio_util::compat::TokioAsyncReadCompatExt;
+use ww::cells::Cells;
+use ww::rpc::byte_stream::ByteStream;
+use ww::rpc::executor::Executor;
+use ww::rpc::host::Host;
+use ww::rpc::session::{Grant, Grants};
+use ww::vats::{Scope, Vats};
+
+/// Calls that warm caches and branch predictors up before any is counted.
+const WARM_UP: usize = 200;
+/// Calls in one sample, and samples in a row.
+const CALLS: usize = 200;
+const SAMPLES: usize = 50;
+
+fn main() {
+    let wanted: Vec<String> = std::env::args()
+        .skip(1)
+        .filter(|arg| !arg.starts_with("--"))
+        .collect();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    println!("{:<44} {:>12} {:>12}  {}", "row", "median", "p99", "remark");
+    for (name, row) in ROWS {
+        if wanted.is_empty() || wanted.iter().any(|wanted| name.contains(wanted.as_str())) {
+            for line in row(&runtime) {
+                println!(
+                    "{:<44} {:>12} {:>12}  {}",
+                    line.what, line.median, line.p99, line.remark
+                );
+            }
+        }
+    }
+}
+
+type Row = fn(&tokio::runtime::Runtime) -> Vec<Line>;
+
+const ROWS: [(&str, Row); 6] = [
+    ("load", load),
+    ("spawn", spawn),
+    ("call", calls),
+    ("stream", stream),
+    ("idle", idle),
+    ("process", process),
+];
+
+struct Line {
+    what: String,
+    median: String,
+    p99: String,
+    remark: String,
+}
+
+fn line(what: &str, samples: &mut [Duration], remark: impl Into<String>) -> Line {
+    Line {
+        what: what.into(),
+        median: show(percentile(samples, 50)),
+        p99: show(percentile(samples, 99)),
+        remark: remark.into(),
+    }
+}
+
+fn percentile(samples: &mut [Duration], percent: usize) -> Duration {
+    samples.sort();
+    samples[(samples.len() * percent / 100).min(samples.len() - 1)]
+}
+
+fn show(time: Duration) -> String {
+    let micros = time.as_secs_f64() * 1e6;
+    if micros < 1000.0 {
+        format!("{micros:.2} µs")
+    } else {
+        format!("{:.2} ms", micros / 1000.0)
+    }
+}
+
+fn ratio(ours: Duration, theirs: Duration) -> f64 {
+    ours.as_secs_f64() / theirs.as_secs_f64()
+}
+
+fn wasm(path: &str) -> Bytes {
+    Bytes::from(std::fs::read(path).unwrap())
+}
+
+fn engine(cache: Option<PathBuf>) -> cell::Engine {
+    cell::Engine::new(cell::EngineOptions {
+        cache_dir: cache,
+        ..cell::EngineOptions::default()
+    })
+    .unwrap()
+}
+
+fn cells() -> Cells {
+    Cells::new(
+        engine(None),
+        Vats::start(NonZeroUsize::new(2).unwrap()).unwrap(),
+    )
+}
+
+/// Compiling the hello guest, and finding it compiled on disk.
+fn load(runtime: &tokio::runtime::Runtime) -> Vec<Line> {
+    let hello = wasm(guests::HELLO);
+    let cache = tempfile::tempdir().unwrap();
+    let directory = cache.path().join("code");
+    let timed = |cache: Option<PathBuf>| {
+        let engine = engine(cache);
+        let start = Instant::now();
+        runtime.block_on(engine.load(hello.clone())).unwrap();
+        start.elapsed()
+    };
+    let mut cold: Vec<_> = (0..5).map(|_| timed(None)).collect();
+    timed(Some(directory.clone()));
+    let mut cached: Vec<_> = (0..SAMPLES)
+        .map(|_| timed(Some(directory.clone())))
+        .collect();
+    vec![
+        line(
+            "load: compile hello, nothing cached",
+            &mut cold,
+            format!("{} KiB component", hello.len() / 1024),
+        ),
+        line(
+            "load: hello from the disk cache",
+            &mut cached,
+            "new engine each time",
+        ),
+    ]
+}
+
+/// From the request to run a cached program to the report of its exit.
+fn spawn(runtime: &tokio::runtime::Runtime) -> Vec<Line> {
+    runtime.block_on(async {
+        let cells = cells();
+        let mut lines = Vec::new();
+        for (name, path) in [
+            ("plain wasi hello", guests::PLAIN),
+            ("hello with the SDK", guests::HELLO),
+        ] {
+            let program = cells.load(wasm(path)).await.unwrap();
+            let mut samples = Vec::new();
+            for _ in 0..WARM_UP + 1000 {
+                let start = Instant::now();
+                let process = cells
+                    .spawn(&program, Setup::default(), Grants::default())
+                    .await
+                    .unwrap();
+                assert!(matches!(process.wait().await, Exit::Exited(0)));
+                samples.push(start.elapsed());
+            }
+            lines.push(line(
+                &format!("spawn to exit: {name}"),
+                &mut samples[WARM_UP..],
+                "cached",
+            ));
+        }
+        lines
+    })
+}
+
+/// The round trip of `Host.id`: in process, between two parties in memory, and from a guest.
+fn calls(runtime: &tokio::runtime::Runtime) -> Vec<Line> {
+    let (swarm, handle) = runtime
+        .block_on(swarm::Swarm::start(swarm::Options {
+            port: 0,
+            ..swarm::Options::new(swarm::Identity::ephemeral())
+        }))
+        .unwrap();
+    let cells = cells();
+    let (mut local, mut remote) = native(&handle, &cells);
+    let in_process = line("call Host.id: in process", &mut local, "");
+    let native = percentile(&mut remote, 50);
+    let two_party = line(
+        "call Host.id: capnp-rpc, two parties in memory",
+        &mut remote,
+        "both native, one thread",
+    );
+    let mut guest = runtime.block_on(from_guest(&handle, &cells, guests::ROUNDTRIPS));
+    let ours = percentile(&mut guest, 50);
+    let from_guest = line(
+        "call Host.id: from a guest",
+        &mut guest,
+        format!("{:.2} x two parties in memory", ratio(ours, native)),
+    );
+    let mut beside = runtime.block_on(beside_spinners(&handle, &cells));
+    let beside = line(
+        "call Host.id: beside two spinning cells",
+        &mut beside,
+        "single calls",
+    );
+    runtime.block_on(swarm.shutdown());
+    vec![in_process, two_party, from_guest, beside]
+}
+
+fn native(swarm: &swarm::Handle, cells: &Cells) -> (Vec<Duration>, Vec<Duration>) {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    tokio::task::LocalSet::new().block_on(&runtime, async {
+        let scope = Scope::default();
+        let executor = Executor::new(cells.clone(), scope.spawner(), None);
+        let host: host::Client = capnp_rpc::new_client_from_rc(Host::new(swarm.clone(), executor));
+        let local = sample(&host).await;
+        let (near, far) = tokio::io::duplex(64 << 10);
+        let network = |stream: tokio::io::DuplexStream, side| {
+            let (read, write) = stream.compat().split();
+            Box::new(capnp_rpc::twoparty::VatNetwork::new(
+                read,
+                write,
+                side,
+                Default::default(),
+            ))
+        };
+        let server = capnp_rpc::RpcSystem::new(network(far, Side::Server), Some(host.client));
+        let mut client = capnp_rpc::RpcSystem::new(network(near, Side::Client), None);
+        let host: host::Client = client.bootstrap(Side::Server);
+        let tasks = [
+            tokio::task::spawn_local(server),
+            tokio::task::spawn_local(client),
+        ];
+        let remote = sample(&host).await;
+        tasks.iter().for_each(tokio::task::JoinHandle::abort);
+        scope.shutdown().await;
+        (local, remote)
+    })
+}
+
+async fn sample(host: &host::Client) -> Vec<Duration> {
+    let mut samples = Vec::new();
+    for _ in 0..WARM_UP / CALLS + SAMPLES {
+        let start = Instant::now();
+        for _ in 0..CALLS {
+            host.id_request()
+                .send()
+                .promise
+                .await
+                .unwrap()
+                .get()
+                .unwrap()
+                .get_peer_id()
+                .unwrap();
+        }
+        samples.push(start.elapsed() / u32::try_from(CALLS).unwrap());
+    }
+    samples.split_off(WARM_UP / CALLS)
+}
+
+/// What the `roundtrips` guest reports: nanoseconds a call, one sample a line.
+async fn from_guest(swarm: &swarm::Handle, cells: &Cells, guest: &str) -> Vec<Duration> {
+    run_roundtrips(swarm, cells, guest, &[SAMPLES, CALLS]).await
+}
+
+async fn run_roundtrips(
+    swarm: &swarm::Handle,
+    cells: &Cells,
+    guest: &str,
+    args: &[usize],
+) -> Vec<Duration> {
+    let program = cells.load(wasm(guest)).await.unwrap();
+    let (mut stdout, writer) = stdio::pipe(1 << 20);
+    let setup = Setup {
+        args: std::iter::once("roundtrips".to_owned())
+            .chain(args.iter().map(usize::to_string))
+            .collect(),
+        stdout: Stdout::Pipe(writer),
+        ..Setup::default()
+    };
+    let grants = Grants::default().with("host", Grant::Host(swarm.clone(), cells.clone()));
+    let process = cells.spawn(&program, setup, grants).await.unwrap();
+    let mut text = String::new();
+    stdout.read_to_string(&mut text).await.unwrap();
+    assert!(matches!(process.wait().await, Exit::Exited(0)), "{text}");
+    text.lines()
+        .map(|nanos| Duration::from_nanos(nanos.parse().unwrap()))
+        .collect()
+}
+
+/// Single calls, while two other cells do nothing but compute.
+async fn beside_spinners(swarm: &swarm::Handle, cells: &Cells) -> Vec<Duration> {
+    let spin = cells.load(wasm(guests::SPIN)).await.unwrap();
+    let mut spinners = Vec::new();
+    for _ in 0..2 {
+        spinners.push(
+            cells
+                .spawn(&spin, Setup::default(), Grants::default())
+                .await
+                .unwrap(),
+        );
+    }
+    let samples = run_roundtrips(swarm, cells, guests::ROUNDTRIPS, &[500, 1]).await;
+    for spinner in &spinners {
+        spinner.kill();
+        spinner.wait().await;
+    }
+    samples
+}
+
+/// Bytes a second from a cell's pipe through a `ByteStream` to its reader.
+fn stream(_: &tokio::runtime::Runtime) -> Vec<Line> {
+    const TOTAL: usize = 256 << 20;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    let elapsed = tokio::task::LocalSet::new().block_on(&runtime, async {
+        let (reader, writer) = stdio::pipe(64 << 10);
+        let stream: byte_stream::Client = capnp_rpc::new_client(ByteStream::Reading(reader));
+        let writing = tokio::task::spawn_local(async move {
+            let chunk = vec![7u8; 64 << 10];
+            for _ in 0..TOTAL / chunk.len() {
+                writer.write(&chunk).await.unwrap();
+            }
+        });
+        let start = Instant::now();
+        let mut total = 0;
+        loop {
+            let mut request = stream.read_request();
+            request.get().set_max_bytes(1 << 20);
+            let answer = request.send().promise.await.unwrap();
+            match answer.get().unwrap().get_data().unwrap().len() {
+                0 => break,
+                length => total += length,
+            }
+        }
+        assert_eq!(total, TOTAL);
+        writing.await.unwrap();
+        start.elapsed()
+    });
+    let rate = TOTAL as f64 / elapsed.as_secs_f64() / 1e6;
+    vec![Line {
+        what: "stream: ByteStream.read, in process".into(),
+        median: format!("{rate:.0} MB/s"),
+        p99: String::new(),
+        remark: format!("{} MiB from a 64 KiB pipe", TOTAL >> 20),
+    }]
+}
+
+/// What 1,000 cells that wait cost: resident memory each, and processor time together.
+fn idle(runtime: &tokio::runtime::Runtime) -> Vec<Line> {
+    const CELLS: usize = 1000;
+    runtime.block_on(async {
+        let cells = cells();
+        let program = cells.load(wasm(guests::IDLE)).await.unwrap();
+        let mut processes = Vec::new();
+        let first = cells
+            .spawn(&program, Setup::default(), Grants::default())
+            .await
+            .unwrap();
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        let before = resident_bytes();
+        for _ in 0..CELLS {
+            processes.push(
+                cells
+                    .spawn(&program, Setup::default(), Grants::default())
+                    .await
+                    .unwrap(),
+            );
+        }
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        let each = resident_bytes().saturating_sub(before) / CELLS;
+        let start = cpu_ticks();
+        tokio::time::sleep(Duration::from_secs(5)).await;
+        let ticks = cpu_ticks() - start;
+        drop(first);
+        vec![
+            Line {
+                what: "idle: resident memory per cell".into(),
+                median: format!("{} KiB", each / 1024),
+                p99: String::new(),
+                remark: format!("{CELLS} cells that have grafted and wait"),
+            },
+            Line {
+                what: "idle: processor time".into(),
+                median: format!("{} ms/s", ticks * 10 / 5),
+                p99: String::new(),
+                remark: format!("{CELLS} cells together, over 5 s, in steps of 10 ms"),
+            },
+        ]
+    })
+}
+
+fn resident_bytes() -> usize {
+    let statm = std::fs::read_to_string("/proc/self/statm").unwrap();
+    statm
+        .split_whitespace()
+        .nth(1)
+        .unwrap()
+        .parse::<usize>()
+        .unwrap()
+        * 4096
+}
+
+/// User and system time of this process, in hundredths of a second.
+fn cpu_ticks() -> u64 {
+    let stat = std::fs::read_to_string("/proc/self/stat").unwrap();
+    let fields: Vec<&str> = stat
+        .rsplit(')')
+        .next()
+        .unwrap()
+        .split_whitespace()
+        .collect();
+    fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap()
+}
+
+/// `ww run` of a plain hello as a whole process, beside `wasmtime run` of the same component, precompiled.
+fn process(_: &tokio::runtime::Runtime) -> Vec<Line> {
+    let home = tempfile::tempdir().unwrap();
+    let environment = fixtures::Environment::new(guests::PLAIN);
+    let mut ww = Command::new(env!("CARGO_BIN_EXE_ww"));
+    ww.args(["run", "--port", "0"])
+        .arg(environment.path())
+        .env("WW_HOME", home.path())
+        .env("RUST_LOG", "off");
+    let mut ours = whole(&mut ww);
+    let median = percentile(&mut ours, 50);
+    let Some((wasmtime, precompiled)) = wasmtime(home.path()) else {
+        return vec![line(
+            "process: ww run hello",
+            &mut ours,
+            "wasmtime not run: pip install wasmtime, or cargo install wasmtime-cli --version 48.0.8 --locked; set WASMTIME",
+        )];
+    };
+    let mut theirs = whole(
+        Command::new(wasmtime)
+            .args(["run", "--allow-precompiled"])
+            .arg(precompiled),
+    );
+    let peer = percentile(&mut theirs, 50);
+    vec![
+        line("process: wasmtime run hello, precompiled", &mut theirs, ""),
+        line(
+            "process: ww run hello, cached",
+            &mut ours,
+            format!(
+                "{:.2} x wasmtime, {} more",
+                ratio(median, peer),
+                show(median.saturating_sub(peer))
+            ),
+        ),
+    ]
+}
+
+fn whole(command: &mut Command) -> Vec<Duration> {
+    command
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null());
+    assert!(command.status().unwrap().success());
+    (0..SAMPLES)
+        .map(|_| {
+            let start = Instant::now();
+            assert!(command.status().unwrap().success());
+            start.elapsed()
+        })
+        .collect()
+}
+
+/// The `wasmtime` program, and that hello precompiled by it.
+fn wasmtime(scratch: &Path) -> Option<(PathBuf, PathBuf)> {
+    let program = PathBuf::from(std::env::var_os("WASMTIME").unwrap_or_else(|| "wasmtime".into()));
+    let precompiled = scratch.join("hello.cwasm");
+    let compiled = Command::new(&program)
+        .args(["compile", "-o"])
+        .arg(&precompiled)
+        .arg(guests::PLAIN)
+        .stderr(Stdio::null())
+        .status()
+        .ok()?;
+    compiled.success().then_some((program, precompiled))
+}

@@ -1,0 +1,232 @@
+//! `ww run`: boots an image in a cell, on a node of its own.
+//!
+//! The swarm starts beside the loading of the image and not before it: a bad image is refused before the
+//! node says that it is ready, and a port in use before the guest has run. The guest's standard streams
+//! are this process's, its exit code is the one we end with.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use bytes::Bytes;
+use cell::{Exit, Program, Setup};
+use content::{EmbeddedStore, IpfsPath, export};
+use image::{Image, Layer};
+use swarm::Identity;
+use tempfile::TempDir;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use ww::cells::Process;
+use ww::home::Home;
+use ww::node::{Node, Options};
+use ww::rpc::session::{Grant, Grants};
+use ww::terminal::Terminal;
+
+/// How long a guest that was asked to stop may take, unless it is asked again.
+const GRACE: Duration = Duration::from_secs(1);
+
+/// What we end with after Ctrl-C, as every shell expects: 128 and the signal's number.
+const INTERRUPTED: u8 = 130;
+
+/// What we end with when a guest had to be killed after the signal to terminate.
+const TERMINATED: u8 = 143;
+
+/// How a guest sees its own program.
+const ENTRY: &str = "/boot/main.wasm";
+
+/// Boot an environment, local or published
+///
+/// Runs boot/main.wasm of the environment in a sandboxed cell. Several paths are layers of one
+/// image: where two have the same file the later one counts. Nothing is ever written to them.
+#[derive(clap::Args)]
+#[command(after_help = "\
+Examples:
+  ww run                        # the environment in this directory
+  ww run my-app -- --flag x     # what follows -- is for the program
+  ww run base my-app            # my-app on top of base
+  ww run /ipfs/CID              # what `ww push` published
+  ww run my-app --port 0        # on any free port")]
+pub struct RunArgs {
+    /// Environments: directories, or /ipfs/CID[/sub/dir]
+    #[arg(value_name = "PATH", default_value = ".")]
+    paths: Vec<PathBuf>,
+
+    /// The TCP port that peers reach this node on; 0 for any that is free
+    #[arg(long, default_value_t = 2025, value_name = "PORT")]
+    port: u16,
+
+    /// Show source lines in the backtrace of a trap
+    #[arg(long)]
+    wasm_debug: bool,
+
+    /// The node's key: a file, made if it is not there, or `ephemeral` for a throw-away one
+    #[arg(long, value_name = "FILE|ephemeral")]
+    identity: Option<PathBuf>,
+
+    /// Arguments for the program
+    #[arg(last = true, value_name = "ARGS")]
+    args: Vec<String>,
+}
+
+/// Runs the command. Returns the guest's exit code.
+pub async fn run(args: RunArgs) -> anyhow::Result<u8> {
+    let home = Home::open()?;
+    let mut node = Node::start(Options {
+        identity: identity(args.identity.as_deref(), &home)?,
+        port: args.port,
+        code_cache: Some(home.cache()?),
+        compiler: compiler()?,
+        wasm_debug: args.wasm_debug,
+    })?;
+    let (image, program) = load(&node, &args.paths, &home).await?;
+    let swarm = node.network().await?;
+    tracing::info!(peer_id = %swarm.peer_id(), addrs = ?swarm.addrs(), "listening");
+
+    let (terminal, streams) = Terminal::attach();
+    let setup = Setup {
+        args: std::iter::once(ENTRY.to_owned()).chain(args.args).collect(),
+        root: Some(image.root().to_path_buf()),
+        stdin: streams.stdin,
+        stdout: streams.stdout,
+        stderr: streams.stderr,
+        terminal: streams.terminal,
+        ..Setup::default()
+    };
+    let grants = Grants::default()
+        .with("host", Grant::Host(swarm, node.cells().clone()))
+        .with("executor", Grant::Executor(node.cells().clone()))
+        .image(image.clone());
+    let mut signals = Signals::listen()?;
+    let process = node.cells().spawn(&program, setup, grants).await?;
+    let code = supervise(&process, &terminal, &mut signals).await;
+    tokio::select! {
+        () = terminal.drained() => {}
+        // Whoever should take the output does not; a signal ends the wait.
+        _ = signals.next() => {}
+    }
+    node.shutdown().await;
+    Ok(code)
+}
+
+/// The node's key, which is made at its first use.
+fn identity(wanted: Option<&Path>, home: &Home) -> anyhow::Result<Identity> {
+    Ok(match wanted {
+        Some(path) if path.as_os_str() == "ephemeral" => Identity::ephemeral(),
+        Some(path) => Identity::load_or_create(path)?,
+        None => Identity::load_or_create(&home.key()?)?,
+    })
+}
+
+/// Components are compiled by a child of our own program, which can be stopped whatever it does.
+fn compiler() -> anyhow::Result<cell::Compiler> {
+    let program = std::env::current_exe().context("this program cannot find its own file")?;
+    Ok(cell::Compiler::Process {
+        program,
+        args: vec!["compile-component".into()],
+    })
+}
+
+/// Merges the layers and compiles their entry.
+async fn load(
+    node: &Node,
+    paths: &[PathBuf],
+    home: &Home,
+) -> anyhow::Result<(Arc<Image>, Program)> {
+    let paths = paths.to_vec();
+    let (scratch, store) = (home.run()?, home.store()?);
+    let merged = tokio::task::spawn_blocking(move || merge(&paths, &scratch, &store)).await;
+    let (image, wasm) = merged.context("loading the image was interrupted")??;
+    let program = node.cells().load(Bytes::from(wasm)).await?;
+    Ok((Arc::new(image), program))
+}
+
+fn merge(paths: &[PathBuf], scratch: &Path, store: &Path) -> anyhow::Result<(Image, Vec<u8>)> {
+    let mut layers = Vec::new();
+    // What was taken from the store has to stay until it is merged.
+    let mut taken = Vec::new();
+    for path in paths {
+        if path.starts_with("/ipfs") {
+            let directory = take(path, scratch, store)?;
+            layers.push(Layer::open(directory.path())?);
+            taken.push(directory);
+        } else {
+            layers.push(Layer::open(path)?);
+        }
+    }
+    let image = Image::merge(&layers, scratch)?;
+    let wasm = image.entry()?;
+    Ok((image, wasm))
+}
+
+/// Takes a published environment out of the store, every block of it verified.
+fn take(path: &Path, scratch: &Path, store: &Path) -> anyhow::Result<TempDir> {
+    let path: IpfsPath = path.to_string_lossy().trim_end_matches('/').parse()?;
+    let store = EmbeddedStore::open(store)?;
+    let cid = export::resolve(&store, path.root(), path.names())?;
+    let directory = tempfile::Builder::new()
+        .prefix("layer-")
+        .tempdir_in(scratch)?;
+    export::to_directory(&store, &cid, directory.path())?;
+    Ok(directory)
+}
+
+/// Runs until the guest has ended, or was made to. Returns the code to end with.
+async fn supervise(process: &Process, terminal: &Terminal, signals: &mut Signals) -> u8 {
+    let asked = tokio::select! {
+        exit = process.wait() => return report(&exit),
+        asked = signals.next() => asked,
+    };
+    tracing::info!("stopping; once more to stop at once");
+    terminal.close_input();
+    process.stop();
+    let exit = tokio::select! {
+        exit = process.wait() => exit,
+        _ = signals.next() => end(process).await,
+        () = tokio::time::sleep(GRACE) => end(process).await,
+    };
+    match (asked, exit) {
+        (Asked::Interrupt, _) => INTERRUPTED,
+        (Asked::Terminate, Exit::Killed) => TERMINATED,
+        (Asked::Terminate, _) => 0,
+    }
+}
+
+async fn end(process: &Process) -> Exit {
+    process.kill();
+    process.wait().await
+}
+
+/// Says how the guest ended, if it was not by itself.
+fn report(exit: &Exit) -> u8 {
+    if !matches!(exit, Exit::Exited(_)) {
+        tracing::error!("the program was ended: {exit}");
+    }
+    exit.code()
+}
+
+enum Asked {
+    Interrupt,
+    Terminate,
+}
+
+/// The signals that ask a process to stop.
+struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl Signals {
+    fn listen() -> anyhow::Result<Self> {
+        Ok(Self {
+            interrupt: signal(SignalKind::interrupt()).context("cannot listen for Ctrl-C")?,
+            terminate: signal(SignalKind::terminate()).context("cannot listen for signals")?,
+        })
+    }
+
+    async fn next(&mut self) -> Asked {
+        tokio::select! {
+            _ = self.interrupt.recv() => Asked::Interrupt,
+            _ = self.terminate.recv() => Asked::Terminate,
+        }
+    }
+}

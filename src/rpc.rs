@@ -1,0 +1,51 @@
+//! The faces: Cap'n Proto servers of what the node offers, one file a capability.
+//!
+//! A face decodes, checks, calls and encodes. The rule of a capability is in the object behind the
+//! face, so that another face over the same object cannot forget it. What a face refuses, it refuses
+//! with a message that says what was wrong with the call.
+
+pub mod byte_stream;
+pub mod executor;
+pub mod host;
+pub mod process;
+pub mod session;
+
+use capnp::capability::Rc;
+
+/// The longest list of arguments, environment entries or grants that a call may carry. More is no
+/// program's need, and each entry costs the host more than it costs the caller.
+pub const MAX_LIST: u32 = 1024;
+
+/// Refuses a list of more than [`MAX_LIST`] entries.
+fn bounded(what: &str, length: u32) -> capnp::Result<()> {
+    if length > MAX_LIST {
+        return Err(capnp::Error::failed(format!(
+            "{what}: {length} entries; at most {MAX_LIST} are accepted"
+        )));
+    }
+    Ok(())
+}
+
+/// The texts of a list, each checked to be UTF-8 without NUL, which no argument may hold.
+fn texts(what: &str, list: capnp::text_list::Reader<'_>) -> capnp::Result<Vec<String>> {
+    bounded(what, list.len())?;
+    list.iter()
+        .map(|text| {
+            let text = text?.to_str()?;
+            if text.contains('\0') {
+                return Err(capnp::Error::failed(format!(
+                    "{what}: {text:?} holds a NUL"
+                )));
+            }
+            Ok(text.to_owned())
+        })
+        .collect()
+}
+
+/// A client for a face.
+fn client<C, S>(face: Rc<S>) -> C
+where
+    C: capnp::capability::FromServer<S>,
+{
+    capnp_rpc::new_client_from_rc(face)
+}

@@ -1,0 +1,111 @@
+//! `ByteStream`: bytes between a cell's pipe and whoever holds the capability.
+//!
+//! Reads, writes and closing go on side by side: the pipe's ends take them all at once, and closing ends
+//! what is under way. A read is capped whatever was asked for, because the buffer is the host's.
+
+use capnp::capability::Rc;
+use cell::stdio::{Reader, Writer};
+use schema::system_capnp::byte_stream;
+
+/// The most that one read returns, 1 MiB: what the schema promises.
+pub const MAX_READ_BYTES: u32 = 1 << 20;
+
+/// A stream of a cell, from outside.
+pub enum ByteStream {
+    /// What the cell writes.
+    Reading(Reader),
+    /// What the cell reads.
+    Writing(Writer),
+}
+
+impl ByteStream {
+    fn reader(&self) -> capnp::Result<&Reader> {
+        match self {
+            Self::Reading(reader) => Ok(reader),
+            Self::Writing(_) => Err(capnp::Error::failed(
+                "this stream is for writing only".into(),
+            )),
+        }
+    }
+
+    async fn write_all(&self, data: &[u8]) -> capnp::Result<()> {
+        match self {
+            Self::Writing(writer) => writer.write(data).await.map_err(|_| {
+                capnp::Error::disconnected(
+                    "the stream is closed, or nobody reads it any more".into(),
+                )
+            }),
+            Self::Reading(_) => Err(capnp::Error::failed(
+                "this stream is for reading only".into(),
+            )),
+        }
+    }
+}
+
+impl byte_stream::Server for ByteStream {
+    async fn read(
+        self: Rc<Self>,
+        params: byte_stream::ReadParams,
+        mut results: byte_stream::ReadResults,
+    ) -> capnp::Result<()> {
+        let max_bytes = params.get()?.get_max_bytes();
+        if max_bytes == 0 {
+            return Err(capnp::Error::failed(
+                "read: maxBytes is 0; ask for at least 1".into(),
+            ));
+        }
+        let data = self
+            .reader()?
+            .read(max_bytes.min(MAX_READ_BYTES) as usize)
+            .await;
+        results.get().set_data(&data);
+        Ok(())
+    }
+
+    async fn write(
+        self: Rc<Self>,
+        params: byte_stream::WriteParams,
+        _results: byte_stream::WriteResults,
+    ) -> capnp::Result<()> {
+        self.write_all(params.get()?.get_data()?).await
+    }
+
+    async fn close(
+        self: Rc<Self>,
+        _params: byte_stream::CloseParams,
+        _results: byte_stream::CloseResults,
+    ) -> capnp::Result<()> {
+        match &*self {
+            Self::Reading(reader) => reader.close(),
+            Self::Writing(writer) => writer.close(),
+        }
+        Ok(())
+    }
+
+    async fn push(self: Rc<Self>, params: byte_stream::PushParams) -> capnp::Result<()> {
+        self.write_all(params.get()?.get_data()?).await
+    }
+
+    async fn pump(
+        self: Rc<Self>,
+        params: byte_stream::PumpParams,
+        mut results: byte_stream::PumpResults,
+    ) -> capnp::Result<()> {
+        let into = params.get()?.get_into()?;
+        let reader = self.reader()?;
+        let mut total = 0u64;
+        loop {
+            let data = reader.read(MAX_READ_BYTES as usize).await;
+            if data.is_empty() {
+                break;
+            }
+            let mut request = into.push_request();
+            request.get().set_data(&data);
+            request.send().await?;
+            total = total.saturating_add(data.len() as u64);
+        }
+        into.close_request().send().promise.await?;
+        results.get().set_bytes(total);
+        Ok(())
+    }
+}

@@ -1,0 +1,149 @@
+//! `Process`: a running cell in the hands of whoever started it.
+//!
+//! The face is the cell's owner: when the last reference to it goes, so does the cell.
+
+use capnp::capability::{Client, Rc};
+use cell::Exit;
+use cell::stdio::{Reader, Writer};
+use schema::system_capnp::{byte_stream, process};
+
+use super::byte_stream::ByteStream;
+use crate::cells::{Process as Cell, Status};
+use crate::vats::Spawner;
+
+/// The host's ends of a cell's standard streams.
+pub struct Stdio {
+    /// Writes what the cell reads.
+    pub stdin: Writer,
+    /// Reads what the cell writes.
+    pub stdout: Reader,
+    /// Reads what the cell reports.
+    pub stderr: Reader,
+}
+
+/// The face of a cell.
+pub struct Process {
+    cell: Cell,
+    stdin: byte_stream::Client,
+    stdout: byte_stream::Client,
+    stderr: byte_stream::Client,
+    /// Where the references that this face imports live: the caller's own connection.
+    spawner: Spawner,
+}
+
+impl Process {
+    /// Takes ownership of a cell on behalf of a caller.
+    pub fn new(cell: Cell, stdio: Stdio, spawner: Spawner) -> Rc<Self> {
+        Rc::new(Self {
+            cell,
+            stdin: super::client(Rc::new(ByteStream::Writing(stdio.stdin))),
+            stdout: super::client(Rc::new(ByteStream::Reading(stdio.stdout))),
+            stderr: super::client(Rc::new(ByteStream::Reading(stdio.stderr))),
+            spawner,
+        })
+    }
+}
+
+impl process::Server for Process {
+    async fn stdin(
+        self: Rc<Self>,
+        _params: process::StdinParams,
+        mut results: process::StdinResults,
+    ) -> capnp::Result<()> {
+        results.get().set_stream(self.stdin.clone());
+        Ok(())
+    }
+
+    async fn stdout(
+        self: Rc<Self>,
+        _params: process::StdoutParams,
+        mut results: process::StdoutResults,
+    ) -> capnp::Result<()> {
+        results.get().set_stream(self.stdout.clone());
+        Ok(())
+    }
+
+    async fn stderr(
+        self: Rc<Self>,
+        _params: process::StderrParams,
+        mut results: process::StderrResults,
+    ) -> capnp::Result<()> {
+        results.get().set_stream(self.stderr.clone());
+        Ok(())
+    }
+
+    async fn wait(
+        self: Rc<Self>,
+        _params: process::WaitParams,
+        mut results: process::WaitResults,
+    ) -> capnp::Result<()> {
+        let exit = self.cell.wait().await;
+        results.get().set_exit_code(exit.code().into());
+        Ok(())
+    }
+
+    async fn status(
+        self: Rc<Self>,
+        _params: process::StatusParams,
+        mut results: process::StatusResults,
+    ) -> capnp::Result<()> {
+        let mut status = results.get().init_status();
+        match self.cell.status() {
+            Status::Running => status.set_running(()),
+            Status::Ended(exit) => match exit {
+                Exit::Exited(code) => status.set_exited(code.into()),
+                Exit::Killed => status.set_killed(()),
+                Exit::OutOfFuel { .. } => status.set_out_of_fuel(()),
+                Exit::OutOfMemory { .. } => status.set_out_of_memory(()),
+                Exit::OutOfTime { .. } => status.set_out_of_time(()),
+                Exit::OutOfHandles { .. } => status.set_out_of_handles(()),
+                Exit::Failed { message } => status.set_failed(message.as_str()),
+                Exit::Trapped { .. } => status.set_trapped(exit.to_string().as_str()),
+            },
+        }
+        Ok(())
+    }
+
+    async fn kill(
+        self: Rc<Self>,
+        _params: process::KillParams,
+        _results: process::KillResults,
+    ) -> capnp::Result<()> {
+        self.cell.kill();
+        self.cell.wait().await;
+        Ok(())
+    }
+
+    async fn bootstrap(
+        self: Rc<Self>,
+        _params: process::BootstrapParams,
+        mut results: process::BootstrapResults,
+    ) -> capnp::Result<()> {
+        let export = self.cell.bootstrap().await?;
+        let cap: Client = export.import(&self.spawner)?;
+        results.get().init_cap().set_as_capability(cap.hook);
+        Ok(())
+    }
+
+    async fn detach(
+        self: Rc<Self>,
+        _params: process::DetachParams,
+        _results: process::DetachResults,
+    ) -> capnp::Result<()> {
+        self.cell.detach();
+        Ok(())
+    }
+
+    async fn usage(
+        self: Rc<Self>,
+        _params: process::UsageParams,
+        mut results: process::UsageResults,
+    ) -> capnp::Result<()> {
+        let used = self.cell.usage();
+        let mut usage = results.get().init_usage();
+        usage.set_memory_bytes(used.memory_bytes);
+        usage.set_cpu_nanos(u64::try_from(used.cpu_time.as_nanos()).unwrap_or(u64::MAX));
+        usage.set_fuel(used.fuel.unwrap_or(0));
+        Ok(())
+    }
+}
