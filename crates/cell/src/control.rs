@@ -1,0 +1,115 @@
+//! Watching a cell from outside: is it running, what has it used, end it.
+
+use crate::exit::Exit;
+use futures::task::AtomicWaker;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+use tokio::sync::Notify;
+
+/// A handle on a cell that anybody may hold, on any thread, for as long as they like. It does not
+/// keep the cell alive, and dropping it does not end the cell.
+#[derive(Clone)]
+pub struct Control {
+    pub(crate) shared: Arc<Shared>,
+}
+
+/// Whether a cell runs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Status {
+    /// It has not ended, and may not have begun.
+    Running,
+    /// It has ended, and everything that it held is gone.
+    Ended(Exit),
+}
+
+/// What a cell uses and has used.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// Its linear memories together, in bytes of address space; what it never touched costs nothing.
+    pub memory_bytes: u64,
+    /// How long its code and its host calls have kept a thread busy, up to its last pause.
+    pub cpu_time: Duration,
+    /// Fuel used, up to the last tick; only counted for cells with [`Limits::fuel`](crate::Limits::fuel).
+    pub fuel: Option<u64>,
+}
+
+impl Control {
+    /// Ends the cell wherever it is: in a tight loop, in a host call, in a poll. Returns at once; the
+    /// cell is gone within a few ticks if its task is run. Harmless if it has ended.
+    pub fn kill(&self) {
+        self.shared.killed.store(true, Ordering::Release);
+        self.shared.task.wake();
+    }
+
+    /// Whether it runs, or how it ended.
+    pub fn status(&self) -> Status {
+        match self.shared.exit.get() {
+            None => Status::Running,
+            Some(exit) => Status::Ended(exit.clone()),
+        }
+    }
+
+    /// Waits until the cell has ended and everything that it held is gone. For any number of
+    /// callers, before and after that.
+    pub async fn wait(&self) -> Exit {
+        loop {
+            let mut ended = std::pin::pin!(self.shared.ended.notified());
+            // From here on no end is missed, so the order of the next two lines is safe.
+            ended.as_mut().enable();
+            if let Some(exit) = self.shared.exit.get() {
+                return exit.clone();
+            }
+            ended.await;
+        }
+    }
+
+    /// What it uses and has used.
+    pub fn usage(&self) -> Usage {
+        let shared = &self.shared;
+        Usage {
+            memory_bytes: shared.memory_bytes.load(Ordering::Relaxed),
+            cpu_time: Duration::from_nanos(shared.cpu_nanos.load(Ordering::Relaxed)),
+            fuel: shared
+                .metered
+                .then(|| shared.fuel_used.load(Ordering::Relaxed)),
+        }
+    }
+}
+
+/// What a cell and its controls share.
+#[derive(Default)]
+pub(crate) struct Shared {
+    exit: OnceLock<Exit>,
+    ended: Notify,
+    pub(crate) killed: AtomicBool,
+    /// The task that polls the cell.
+    pub(crate) task: AtomicWaker,
+    pub(crate) memory_bytes: AtomicU64,
+    pub(crate) cpu_nanos: AtomicU64,
+    pub(crate) fuel_used: AtomicU64,
+    pub(crate) metered: bool,
+    /// The ticker's time when the poll under way began.
+    pub(crate) poll_began: AtomicU64,
+    /// Whether the last pause was the host's doing, at a tick, and not the guest's.
+    pub(crate) paused_by_tick: AtomicBool,
+    /// Whether the guest was refused memory since it last waited or grew.
+    pub(crate) growth_refused: AtomicBool,
+}
+
+impl Shared {
+    pub(crate) fn new(metered: bool) -> Self {
+        Self {
+            metered,
+            ..Self::default()
+        }
+    }
+
+    /// Publishes the end. The first one stands.
+    pub(crate) fn end(&self, exit: Exit) {
+        if self.exit.set(exit).is_ok() {
+            self.memory_bytes.store(0, Ordering::Relaxed);
+            self.ended.notify_waiters();
+        }
+    }
+}

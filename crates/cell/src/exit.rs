@@ -1,0 +1,186 @@
+//! How a cell ended.
+
+use crate::limits::Limits;
+use std::fmt;
+use std::time::Duration;
+use wasmtime::component::ResourceTableError;
+use wasmtime::{Trap, WasmBacktrace};
+use wasmtime_wasi::I32Exit;
+
+/// How a cell ended. `Display` is a sentence for a person; [`code`](Self::code) is what a process
+/// that stands for the cell exits with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Exit {
+    /// The guest ended by itself, with this code. An error from its `run` is 1.
+    Exited(u8),
+    /// The guest did something that no program may go on after.
+    Trapped {
+        /// What it was.
+        message: String,
+        /// Where: a line for each WebAssembly function, innermost first. May be empty.
+        backtrace: String,
+    },
+    /// Somebody killed it, or dropped it.
+    Killed,
+    /// It died of a refused growth of its memory.
+    OutOfMemory {
+        /// [`Limits::memory_bytes`].
+        limit_bytes: u64,
+    },
+    /// It used up its fuel.
+    OutOfFuel {
+        /// [`Limits::fuel`].
+        budget: u64,
+    },
+    /// It ran for longer than it may.
+    OutOfTime {
+        /// [`Limits::wall_time`].
+        limit: Duration,
+    },
+    /// It holds more resources than it may.
+    OutOfHandles {
+        /// [`Limits::handles`].
+        limit: usize,
+    },
+    /// It never began: the component could not be instantiated.
+    Failed {
+        /// Why.
+        message: String,
+    },
+}
+
+impl Exit {
+    /// The exit code to report for this end, after the customs of shells: the guest's own code, or
+    /// 128 plus the number of the signal that would have been sent (134 SIGABRT for a trap, 137
+    /// SIGKILL for a kill and for running out of memory or handles, 152 SIGXCPU for fuel), 124 for
+    /// time as `timeout` has it, 126 for what could not be started.
+    pub fn code(&self) -> u8 {
+        match self {
+            Exit::Exited(code) => *code,
+            Exit::Trapped { .. } => 134,
+            Exit::Killed | Exit::OutOfMemory { .. } | Exit::OutOfHandles { .. } => 137,
+            Exit::OutOfFuel { .. } => 152,
+            Exit::OutOfTime { .. } => 124,
+            Exit::Failed { .. } => 126,
+        }
+    }
+
+    /// Whether the guest ended by itself, and well.
+    pub fn is_success(&self) -> bool {
+        *self == Exit::Exited(0)
+    }
+
+    /// Tells how a guest ended from the error that its call gave. `growth_refused` says whether it
+    /// has just been refused memory, `began` whether it was instantiated.
+    pub(crate) fn from_error(
+        error: &wasmtime::Error,
+        limits: &Limits,
+        growth_refused: bool,
+        began: bool,
+    ) -> Self {
+        if let Some(I32Exit(code)) = error.downcast_ref() {
+            return Exit::Exited(u8::try_from(*code).unwrap_or(1));
+        }
+        let out_of_memory = Exit::OutOfMemory {
+            limit_bytes: limits.memory_bytes,
+        };
+        let trap = error.downcast_ref::<Trap>();
+        match trap {
+            Some(Trap::OutOfFuel) => {
+                return Exit::OutOfFuel {
+                    budget: limits.fuel.unwrap_or_default(),
+                };
+            }
+            // How programs die of a failed allocation: they abort, or use address −1.
+            Some(Trap::UnreachableCodeReached | Trap::MemoryOutOfBounds) if growth_refused => {
+                return out_of_memory;
+            }
+            _ => {}
+        }
+        if let Some(ResourceTableError::Full) = error.downcast_ref() {
+            return Exit::OutOfHandles {
+                limit: limits.handles,
+            };
+        }
+        let backtrace = error.downcast_ref::<WasmBacktrace>();
+        let never_began = !began && trap.is_none() && backtrace.is_none();
+        match trap {
+            _ if never_began && growth_refused => out_of_memory,
+            _ if never_began => Exit::Failed {
+                message: printable(&format!("{error:#}")),
+            },
+            _ => Exit::Trapped {
+                message: match trap {
+                    Some(Trap::StackOverflow) => {
+                        "stack overflow: the call stack is exhausted".to_owned()
+                    }
+                    _ => printable(&error.root_cause().to_string()),
+                },
+                backtrace: backtrace.map(render).unwrap_or_default(),
+            },
+        }
+    }
+}
+
+impl fmt::Display for Exit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Exit::Exited(code) => write!(f, "exited with code {code}"),
+            Exit::Trapped { message, .. } => write!(f, "trapped: {message}"),
+            Exit::Killed => write!(f, "killed"),
+            Exit::OutOfMemory { limit_bytes } => {
+                write!(f, "out of memory: it may use {limit_bytes} bytes")
+            }
+            Exit::OutOfFuel { budget } => {
+                write!(f, "out of fuel: its budget was {budget} instructions")
+            }
+            Exit::OutOfTime { limit } => write!(f, "out of time: it may run for {limit:?}"),
+            Exit::OutOfHandles { limit } => {
+                write!(f, "out of handles: it may hold {limit} resources")
+            }
+            Exit::Failed { message } => write!(f, "could not start: {message}"),
+        }
+    }
+}
+
+/// Names and messages come from the component: they are cut here, so that nobody's log is flooded.
+const MAX_TEXT_CHARS: usize = 400;
+
+/// The text without control characters, which could otherwise drive a terminal, and not too long.
+fn printable(text: &str) -> String {
+    text.chars()
+        .map(|c| if c.is_control() { ' ' } else { c })
+        .take(MAX_TEXT_CHARS)
+        .collect()
+}
+
+fn render(backtrace: &WasmBacktrace) -> String {
+    let mut out = String::new();
+    for (depth, frame) in backtrace.frames().iter().enumerate() {
+        let module = frame.module().name().unwrap_or("?");
+        let mut line = |name: &str, place: String| {
+            out.push_str(&printable(&format!("{depth:>3}: {module}!{name}{place}")));
+            out.push('\n');
+        };
+        let raw = frame.func_name().map_or_else(
+            || format!("<function {}>", frame.func_index()),
+            str::to_owned,
+        );
+        if frame.symbols().is_empty() {
+            let place = frame
+                .module_offset()
+                .map(|offset| format!(" (+{offset:#x})"))
+                .unwrap_or_default();
+            line(&raw, place);
+        }
+        for symbol in frame.symbols() {
+            let place = match (symbol.file(), symbol.line()) {
+                (Some(file), Some(row)) => format!(" at {file}:{row}"),
+                (Some(file), None) => format!(" at {file}"),
+                _ => String::new(),
+            };
+            line(symbol.name().unwrap_or(&raw), place);
+        }
+    }
+    out
+}

@@ -1,0 +1,131 @@
+//! What a guest finds around it: WASI 0.2 without a network, and its one conversation.
+//!
+//! A cell reaches exactly what is in its [`State`]: its own arguments, environment, standard streams
+//! and read-only root, clocks, randomness, and its end of the conversation. Sockets are there for
+//! programs that import them, and every use of them is refused; so is the resolution of names.
+
+pub(crate) mod conversation;
+
+use crate::limits::{Limiter, Limits};
+use bindings::wetware::{rpc::rpc, streams::streams};
+use conversation::Conversation;
+use wasmtime::Store;
+use wasmtime::component::{HasSelf, Linker, ResourceTable};
+use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
+
+/// What our own packages add to the interfaces that Wasmtime's WASI provides.
+pub(crate) mod bindings {
+    wasmtime::component::bindgen!({
+        path: ["../../wit/deps/io", "../../wit/streams", "../../wit/rpc"],
+        inline: "
+            package wetware:cell;
+            world imports {
+                import wetware:streams/streams@0.1.0;
+                import wetware:rpc/rpc@0.1.0;
+            }
+        ",
+        with: {
+            "wasi:io": wasmtime_wasi::p2::bindings::io,
+            "wetware:streams/streams.connection": super::conversation::StreamsConnection,
+            "wetware:rpc/rpc.connection": super::conversation::RpcConnection,
+        },
+        imports: {
+            "wetware:rpc/rpc.[method]connection.send": async | trappable,
+            default: trappable,
+        },
+    });
+}
+
+/// Interfaces that a component may import, without their versions. A test holds this list against
+/// the linker.
+pub(crate) const PROVIDED: &[&str] = &[
+    "wasi:cli/environment",
+    "wasi:cli/exit",
+    "wasi:cli/stderr",
+    "wasi:cli/stdin",
+    "wasi:cli/stdout",
+    "wasi:cli/terminal-input",
+    "wasi:cli/terminal-output",
+    "wasi:cli/terminal-stderr",
+    "wasi:cli/terminal-stdin",
+    "wasi:cli/terminal-stdout",
+    "wasi:clocks/monotonic-clock",
+    "wasi:clocks/wall-clock",
+    "wasi:filesystem/preopens",
+    "wasi:filesystem/types",
+    "wasi:io/error",
+    "wasi:io/poll",
+    "wasi:io/streams",
+    "wasi:random/insecure",
+    "wasi:random/insecure-seed",
+    "wasi:random/random",
+    "wasi:sockets/instance-network",
+    "wasi:sockets/ip-name-lookup",
+    "wasi:sockets/network",
+    "wasi:sockets/tcp",
+    "wasi:sockets/tcp-create-socket",
+    "wasi:sockets/udp",
+    "wasi:sockets/udp-create-socket",
+    "wetware:rpc/rpc",
+    "wetware:streams/streams",
+];
+
+/// Everything that one guest can reach.
+pub(crate) struct State {
+    wasi: WasiCtx,
+    table: ResourceTable,
+    limiter: Limiter,
+    conversation: Conversation,
+}
+
+impl WasiView for State {
+    fn ctx(&mut self) -> WasiCtxView<'_> {
+        WasiCtxView {
+            ctx: &mut self.wasi,
+            table: &mut self.table,
+        }
+    }
+}
+
+/// A linker with everything that [`PROVIDED`] names.
+pub(crate) fn linker(engine: &wasmtime::Engine) -> wasmtime::Result<Linker<State>> {
+    let mut linker = Linker::new(engine);
+    wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
+    streams::add_to_linker::<_, HasSelf<State>>(&mut linker, |state| state)?;
+    rpc::add_to_linker::<_, HasSelf<State>>(&mut linker, |state| state)?;
+    Ok(linker)
+}
+
+/// A store for one guest, held to `limits`.
+pub(crate) fn store(
+    engine: &wasmtime::Engine,
+    wasi: WasiCtx,
+    conversation: Conversation,
+    limits: &Limits,
+    limiter: Limiter,
+) -> wasmtime::Result<Store<State>> {
+    let mut table = ResourceTable::new();
+    table.set_max_capacity(limits.handles);
+    let state = State {
+        wasi,
+        table,
+        limiter,
+        conversation,
+    };
+    let mut store = Store::try_new(engine, state)?;
+    store.limiter(|state| &mut state.limiter);
+    store.set_max_component_handles(limits.handles);
+    store.set_hostcall_fuel(hostcall_bytes(limits));
+    if let Some(fuel) = limits.fuel {
+        store.set_fuel(fuel)?;
+    }
+    Ok(store)
+}
+
+/// What one call may carry from the guest to the host, in bytes: twice a message, so that one which
+/// is somewhat too large is refused as `too-large`; anything beyond is a trap. Tighter is better,
+/// since a host call is not interrupted by the tick.
+fn hostcall_bytes(limits: &Limits) -> usize {
+    const LEAST: usize = 1 << 20;
+    limits.message_bytes.saturating_mul(2).max(LEAST)
+}
