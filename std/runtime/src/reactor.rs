@@ -144,21 +144,29 @@ impl Reactor {
 
     fn wait(&self, patience: Patience) -> Result<(), Stalled> {
         self.set_alarm();
-        if patience == Patience::Forever && self.alarm.borrow().is_none() {
-            match self.waits.borrow().as_slice() {
-                [] => return Err(Stalled),
-                // The common case, a guest that waits for its host alone, needs no lists.
-                [only] => only.pollable.block(),
-                _ => return self.wait_for_several(patience),
-            }
-            self.fire(0);
+        if patience == Patience::Never || self.alarm.borrow().is_some() {
+            self.wait_for_several(patience);
             return Ok(());
         }
-        self.wait_for_several(patience)
+        let count = self.waits.borrow().len();
+        match count {
+            0 => return Err(Stalled),
+            1 => self.wait_for_one(),
+            _ => self.wait_for_several(patience),
+        }
+        Ok(())
     }
 
-    fn wait_for_several(&self, patience: Patience) -> Result<(), Stalled> {
-        let (mut ready, count) = {
+    /// The common case, a guest that waits for its host alone: it needs no lists.
+    fn wait_for_one(&self) {
+        if let Some(only) = self.waits.borrow().first() {
+            only.pollable.block();
+        }
+        self.fire(0);
+    }
+
+    fn wait_for_several(&self, patience: Patience) {
+        let (mut ready, count, alarmed) = {
             let waits = self.waits.borrow();
             let alarm = self.alarm.borrow();
             let mut now = self.now.borrow_mut();
@@ -167,18 +175,17 @@ impl Reactor {
             if patience == Patience::Never {
                 list.push(now.get_or_insert_with(|| monotonic_clock::subscribe_duration(0)));
             }
-            (poll(&list), waits.len())
+            (poll(&list), waits.len(), alarm.is_some())
         };
         // From the back, because firing one moves the last into its place.
         ready.sort_unstable_by(|a, b| b.cmp(a));
         for index in ready.into_iter().map(|index| index as usize) {
             if index < count {
                 self.fire(index);
-            } else if index == count && self.alarm.borrow().is_some() {
+            } else if index == count && alarmed {
                 self.fire_timers();
             }
         }
-        Ok(())
     }
 
     /// Makes the alarm that of the nearest timer.
