@@ -1,0 +1,216 @@
+//! What a call carries: parameters and results, with the capabilities in them taken across.
+//!
+//! A message without capabilities is passed on as it is. One that is read with capabilities in it
+//! is copied, into a message of its own size, because a reader's capability table cannot be
+//! exchanged. One that is still being written needs no copy: see [`WrittenCaps`].
+
+use std::cell::OnceCell;
+use std::rc::Rc;
+
+use capnp::capability::Response;
+use capnp::message::{Builder, HeapAllocator};
+use capnp::private::capability::{ClientHook, ParamsHook, ResponseHook};
+use capnp::private::layout::{CapTable, PointerBuilder};
+use capnp::traits::{FromPointerBuilder, Imbue, ImbueMut};
+use capnp::{Error, Word, any_pointer};
+
+use crate::anchor;
+use crate::boundary::Boundary;
+use crate::nesting::{Level, READS};
+use crate::policy::Direction;
+use crate::release::release;
+
+/// The most that is allocated at once because a message says that it is that long: 8 MiB. Longer
+/// ones grow.
+const MAX_FIRST_SEGMENT_WORDS: u64 = 1 << 20;
+
+/// A message with room for `words` and its root pointer.
+pub(crate) fn message(words: u64) -> Builder<HeapAllocator> {
+    let words = words.saturating_add(1).min(MAX_FIRST_SEGMENT_WORDS);
+    Builder::new(HeapAllocator::new().first_segment_words(words as u32))
+}
+
+/// The root of a message as it stands.
+pub(crate) fn root(message: &mut Builder<HeapAllocator>) -> any_pointer::Builder<'_> {
+    message.init_root::<Root<'_>>().0
+}
+
+/// `init_root` gives any root and cannot fail; this one leaves what is there.
+struct Root<'a>(any_pointer::Builder<'a>);
+
+impl<'a> FromPointerBuilder<'a> for Root<'a> {
+    fn init_pointer(builder: PointerBuilder<'a>, _length: u32) -> Self {
+        Self(any_pointer::Builder::new(builder))
+    }
+
+    fn get_from_pointer(
+        builder: PointerBuilder<'a>,
+        _default: Option<&'a [Word]>,
+    ) -> Result<Self, Error> {
+        Ok(Self(any_pointer::Builder::new(builder)))
+    }
+}
+
+/// A copy of a message, with its capabilities taken across.
+struct Copied {
+    message: Builder<HeapAllocator>,
+    caps: CapTable,
+}
+
+impl Copied {
+    /// `None` if the message carries no capabilities, and can be used as it is.
+    fn new(
+        boundary: &Rc<Boundary>,
+        travel: Direction,
+        original: any_pointer::Reader<'_>,
+    ) -> Result<Option<Self>, Error> {
+        let size = original.target_size()?;
+        if size.cap_count == 0 {
+            return Ok(None);
+        }
+        let mut copied = Self {
+            message: message(size.word_count),
+            caps: CapTable::with_capacity(size.cap_count as usize),
+        };
+        let mut root = root(&mut copied.message);
+        root.imbue_mut(&mut copied.caps);
+        root.set_as(original)?;
+        for cap in &mut copied.caps {
+            *cap = cap.take().map(|cap| boundary.carry(cap, travel));
+        }
+        Ok(Some(copied))
+    }
+
+    fn get(&self) -> Result<any_pointer::Reader<'_>, Error> {
+        let mut reader: any_pointer::Reader<'_> = self.message.get_root_as_reader()?;
+        reader.imbue(&self.caps);
+        Ok(reader)
+    }
+}
+
+/// A call's parameters on the target's side.
+///
+/// They are looked at when they are read, not when the call is made: promises may be made to
+/// forward a call while their own state is borrowed, and the parameters may name that promise.
+pub(crate) struct CarriedParams {
+    boundary: Rc<Boundary>,
+    travel: Direction,
+    /// There until dropped.
+    original: Option<Box<dyn ParamsHook>>,
+    copied: OnceCell<Option<Copied>>,
+}
+
+impl CarriedParams {
+    pub(crate) fn new(
+        boundary: Rc<Boundary>,
+        travel: Direction,
+        original: Box<dyn ParamsHook>,
+    ) -> Self {
+        Self {
+            boundary,
+            travel,
+            original: Some(original),
+            copied: OnceCell::new(),
+        }
+    }
+}
+
+impl ParamsHook for CarriedParams {
+    fn get(&self) -> Result<any_pointer::Reader<'_>, Error> {
+        let _level = Level::enter(&READS)?;
+        let Some(original) = &self.original else {
+            return Err(Error::failed(
+                "parameters read after they were dropped".into(),
+            ));
+        };
+        if self.copied.get().is_none() {
+            let copied = Copied::new(&self.boundary, self.travel, original.get()?)?;
+            // Looking at the parameters ran other hooks; one that came back here was first.
+            let _ = self.copied.set(copied);
+        }
+        match self.copied.get() {
+            Some(Some(copied)) => copied.get(),
+            _ => original.get(),
+        }
+    }
+}
+
+impl Drop for CarriedParams {
+    fn drop(&mut self) {
+        release(self.original.take());
+    }
+}
+
+/// Takes a response across.
+pub(crate) fn response(
+    boundary: &Rc<Boundary>,
+    travel: Direction,
+    response: Response<any_pointer::Owned>,
+) -> Result<Response<any_pointer::Owned>, Error> {
+    let copied = Copied::new(boundary, travel, response.hook.get()?)?;
+    match copied {
+        None => Ok(response),
+        Some(copied) => {
+            release(response);
+            Ok(Response::new(Box::new(copied)))
+        }
+    }
+}
+
+impl ResponseHook for Copied {
+    fn get(&self) -> Result<any_pointer::Reader<'_>, Error> {
+        Copied::get(self)
+    }
+}
+
+/// The capabilities of a message that one side writes into the other side's buffer.
+///
+/// The writer sees the buffer with a table of its own, so what it puts there is bare, and what it
+/// reads back is what it put there. [`WrittenCaps::settle`] then takes the table across: it puts
+/// the same capabilities, carried, at the same places of the buffer's own table.
+#[derive(Default)]
+pub(crate) struct WrittenCaps {
+    bare: CapTable,
+    /// How many of `bare` have a counterpart in the buffer's own table.
+    settled: usize,
+}
+
+impl WrittenCaps {
+    /// The buffer as its writer sees it.
+    pub(crate) fn imbue<'a>(
+        &'a mut self,
+        mut buffer: any_pointer::Builder<'a>,
+    ) -> any_pointer::Builder<'a> {
+        buffer.imbue_mut(&mut self.bare);
+        buffer
+    }
+
+    /// Takes what was written since the last time across.
+    pub(crate) fn settle(
+        &mut self,
+        buffer: any_pointer::Builder<'_>,
+        carry: impl Fn(Box<dyn ClientHook>) -> Box<dyn ClientHook>,
+    ) -> Result<(), Error> {
+        if self.bare.len() == self.settled {
+            return Ok(());
+        }
+        // A capability gets into a buffer's table by being written to a place in the buffer. One
+        // place is enough: each write there adds the next entry, and the last restores the place.
+        let Some(mut place) = anchor::find(buffer)? else {
+            return Ok(());
+        };
+        let last = place.bare(&mut self.bare)?;
+        for cap in self.bare.iter().skip(self.settled) {
+            // An empty entry cannot come about: capabilities are only ever added. It would shift
+            // all that follow.
+            let cap = cap
+                .as_ref()
+                .ok_or_else(|| Error::failed("a capability was taken from the table".into()))?;
+            place.write(carry(cap.add_ref()));
+        }
+        place.write(carry(last.add_ref()));
+        self.bare.push(Some(last));
+        self.settled = self.bare.len();
+        Ok(())
+    }
+}

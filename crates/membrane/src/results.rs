@@ -1,0 +1,115 @@
+//! Where the target of a call writes its results.
+//!
+//! The target writes straight into the caller's results. What it puts there is taken across when
+//! the target lets go of them, or lets pipelined calls start.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use capnp::capability::{Promise, RemotePromise};
+use capnp::private::capability::{PipelineHook, RequestHook, ResultsHook};
+use capnp::{Error, any_pointer};
+
+use crate::boundary::Boundary;
+use crate::payload::WrittenCaps;
+use crate::policy::Direction;
+use crate::release::release;
+
+pub(crate) struct CarriedResults {
+    boundary: Rc<Boundary>,
+    travel: Direction,
+    /// There until dropped.
+    outer: Option<Box<dyn ResultsHook>>,
+    caps: WrittenCaps,
+    fault: Fault,
+}
+
+/// Why results could not be taken across, if they could not: a destructor cannot return it.
+#[derive(Clone, Default)]
+pub(crate) struct Fault(Rc<RefCell<Option<Error>>>);
+
+impl Fault {
+    pub(crate) fn check(&self) -> Result<(), Error> {
+        self.0.borrow_mut().take().map_or(Ok(()), Err)
+    }
+}
+
+impl CarriedResults {
+    /// The hook for the target, and what will be known of it when the call has ended.
+    pub(crate) fn new(
+        boundary: Rc<Boundary>,
+        travel: Direction,
+        outer: Box<dyn ResultsHook>,
+    ) -> (Self, Fault) {
+        let fault = Fault::default();
+        let results = Self {
+            boundary,
+            travel,
+            outer: Some(outer),
+            caps: WrittenCaps::default(),
+            fault: fault.clone(),
+        };
+        (results, fault)
+    }
+
+    fn settle(&mut self) -> Result<(), Error> {
+        let Some(outer) = &mut self.outer else {
+            return Ok(());
+        };
+        self.boundary.open()?;
+        let (boundary, travel) = (&self.boundary, self.travel);
+        self.caps
+            .settle(outer.get()?, |cap| boundary.carry(cap, travel))
+    }
+}
+
+fn gone() -> Error {
+    Error::failed("results used after they were dropped".into())
+}
+
+impl ResultsHook for CarriedResults {
+    /// Works on after revocation, because callers take it for granted: what is written then goes
+    /// nowhere.
+    fn get(&mut self) -> Result<any_pointer::Builder<'_>, Error> {
+        let outer = self.outer.as_mut().ok_or_else(gone)?;
+        Ok(self.caps.imbue(outer.get()?))
+    }
+
+    fn set_pipeline(&mut self) -> Result<(), Error> {
+        self.settle()?;
+        self.outer.as_mut().ok_or_else(gone)?.set_pipeline()
+    }
+
+    fn allow_cancellation(&self) {
+        if let Some(outer) = &self.outer {
+            outer.allow_cancellation();
+        }
+    }
+
+    fn tail_call(self: Box<Self>, request: Box<dyn RequestHook>) -> Promise<(), Error> {
+        self.direct_tail_call(request).0
+    }
+
+    /// Sends the request and copies its results here: they have to pass the membrane, so that they
+    /// cannot go past it.
+    fn direct_tail_call(
+        mut self: Box<Self>,
+        request: Box<dyn RequestHook>,
+    ) -> (Promise<(), Error>, Box<dyn PipelineHook>) {
+        let RemotePromise { promise, pipeline } = request.send();
+        let copied = Promise::from_future(async move {
+            let response = promise.await?;
+            self.get()?.set_as(response.get()?)
+        });
+        (copied, pipeline.hook)
+    }
+}
+
+impl Drop for CarriedResults {
+    fn drop(&mut self) {
+        if let Err(error) = self.settle() {
+            *self.fault.0.borrow_mut() = Some(error);
+        }
+        release(self.outer.take());
+    }
+}

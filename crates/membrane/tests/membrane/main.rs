@@ -1,0 +1,19 @@
+//! What a membrane lets through, and that nothing gets round it or outlives it.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing
+)]
+
+#[allow(missing_docs, clippy::all, clippy::pedantic, clippy::restriction)]
+#[rustfmt::skip]
+mod node_capnp;
+
+mod nesting;
+mod nodes;
+mod passing;
+mod policy;
+mod property;
+mod remote;
+mod revocation;
