@@ -98,7 +98,9 @@ impl process::Server for Process {
                 Exit::OutOfTime { .. } => status.set_out_of_time(()),
                 Exit::OutOfHandles { .. } => status.set_out_of_handles(()),
                 Exit::Failed { message } => status.set_failed(message.as_str()),
-                Exit::Trapped { .. } => status.set_trapped(exit.to_string().as_str()),
+                Exit::Trapped { message, backtrace } => {
+                    status.set_trapped(format!("{message}\n{backtrace}").trim_end());
+                }
             },
         }
         Ok(())

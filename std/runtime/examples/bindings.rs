@@ -39,8 +39,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 pub fn generate() -> Result<String, Box<dyn Error>> {
     let crate_dir = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut resolve = Resolve::default();
-    resolve.push_file(crate_dir.join("wit/io.wit"))?;
-    for folder in ["rpc", "streams"] {
+    for folder in ["deps/io", "rpc", "streams"] {
         resolve.push_dir(crate_dir.join("../../wit").join(folder))?;
     }
     let package = resolve.push_str("sdk.wit", WORLD)?;
