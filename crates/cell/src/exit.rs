@@ -114,6 +114,11 @@ impl Exit {
                     Some(Trap::StackOverflow) => {
                         "stack overflow: the call stack is exhausted".to_owned()
                     }
+                    Some(Trap::MemoryOutOfBounds) if is_below_zero(error) => {
+                        "out of bounds memory access just below address zero, which is where a \
+                         stack overflow ends"
+                            .to_owned()
+                    }
                     _ => printable(&error.root_cause().to_string()),
                 },
                 backtrace: backtrace.map(render).unwrap_or_default(),
@@ -141,6 +146,23 @@ impl fmt::Display for Exit {
             Exit::Failed { message } => write!(f, "could not start: {message}"),
         }
     }
+}
+
+/// Whether a memory fault was at a small negative address. Compilers keep their own stack, for what
+/// has an address, at the bottom of the memory, so that is what its overflow looks like. Wasmtime
+/// tells the address in words only; they decide about the wording here and about nothing else.
+fn is_below_zero(error: &wasmtime::Error) -> bool {
+    const MARGIN: u64 = 1 << 20;
+    const ZERO: u64 = 1 << 32;
+    error
+        .chain()
+        .filter_map(|cause| {
+            let text = cause.to_string();
+            let (_, rest) = text.split_once("wasm address 0x")?;
+            let (digits, _) = rest.split_once(' ')?;
+            u64::from_str_radix(digits, 16).ok()
+        })
+        .any(|address| (ZERO - MARGIN..ZERO + MARGIN).contains(&address))
 }
 
 /// Names and messages come from the component: they are cut here, so that nobody's log is flooded.

@@ -114,12 +114,18 @@ pub(crate) fn store(
     };
     let mut store = Store::try_new(engine, state)?;
     store.limiter(|state| &mut state.limiter);
-    store.set_max_component_handles(limits.handles);
+    store.set_max_component_handles(component_handles(limits));
     store.set_hostcall_fuel(hostcall_bytes(limits));
     if let Some(fuel) = limits.fuel {
         store.set_fuel(fuel)?;
     }
     Ok(store)
+}
+
+/// Handles on the guest's side: each of its resources has one, and so has each that it lends to a
+/// call under way. Twice as many, so that the limit itself is met first and gives the end its name.
+fn component_handles(limits: &Limits) -> usize {
+    limits.handles.saturating_mul(2).saturating_add(16)
 }
 
 /// What one call may carry from the guest to the host, in bytes: twice a message, so that one which

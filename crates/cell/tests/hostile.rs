@@ -134,7 +134,8 @@ fn a_guest_whose_messages_nobody_takes_is_held_back_and_can_be_killed() {
         while receiver.receive().await.is_some() {
             left += 1;
         }
-        assert_eq!(left, 100_000 / (8008 + 64));
+        // It is let go on when half of the queue is free, so there may be some less than the bound.
+        assert!((1..=100_000 / (8008 + 64)).contains(&left), "{left}");
 
         // Nobody to take them at all: the guest is told.
         assert_eq!(run(&program, setup()).await, Exit::Exited(1));

@@ -138,6 +138,7 @@ mod tests {
         drop(done);
         drop(release);
         let ran = all_done.iter().count();
-        assert!((MAX_WAITING..=MAX_WAITING + 1).contains(&ran), "{ran}");
+        // The first job may still have been waiting itself.
+        assert!((MAX_WAITING - 1..=MAX_WAITING).contains(&ran), "{ran}");
     }
 }
