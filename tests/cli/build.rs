@@ -4,7 +4,8 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::process::Stdio;
 
-use crate::support::{Place, ran};
+use crate::place;
+use fixtures::{Place, finish};
 
 /// A program, or a library if there is nothing else.
 const HELLO: &str = "fn main() { println!(\"hello\"); }";
@@ -27,33 +28,33 @@ fn package(place: &Place, folder: &str, name: &str, sources: &[&str]) {
 
 #[track_caller]
 fn assert_component(place: &Place, path: &str) {
-    let bytes = fs::read(place.path(path)).unwrap();
+    let bytes = fs::read(place.join(path)).unwrap();
     assert!(bytes.starts_with(b"\0asm\x0d\0\x01\0"), "{path}");
 }
 
 #[test]
 fn a_package_becomes_boot_main_wasm_rows_18_19() {
-    let place = Place::new();
+    let place = place();
     package(&place, "one", "build-one", &["main.rs"]);
     let built = place.ww(&["build", "one"]).ok();
-    assert_eq!(built.stdout, "");
+    assert_eq!(built.stdout(), "");
     assert!(
-        built.stderr.contains("one/boot/main.wasm"),
+        built.stderr().contains("one/boot/main.wasm"),
         "{}",
-        built.stderr
+        built.stderr()
     );
     assert_component(&place, "one/boot/main.wasm");
 
-    fs::remove_file(place.path("one/boot/main.wasm")).unwrap();
+    fs::remove_file(place.join("one/boot/main.wasm")).unwrap();
     let mut here = place.command(&["build"]);
-    here.current_dir(place.path("one"));
-    ran(here).ok();
+    here.current_dir(place.join("one"));
+    finish(&mut here).ok();
     assert_component(&place, "one/boot/main.wasm");
 }
 
 #[test]
 fn the_artifact_is_found_wherever_cargo_was_told_to_put_it_row_19() {
-    let place = Place::new();
+    let place = place();
     place.write(
         "outer/Cargo.toml",
         "[workspace]\nmembers = [\"member\", \"other\"]\ndefault-members = [\"other\"]\nresolver = \"3\"",
@@ -66,15 +67,15 @@ fn the_artifact_is_found_wherever_cargo_was_told_to_put_it_row_19() {
     );
     let mut command = place.command(&["build", "outer/member"]);
     command.env_remove("CARGO_TARGET_DIR");
-    ran(command).ok();
+    finish(&mut command).ok();
     assert_component(&place, "outer/member/boot/main.wasm");
-    assert!(place.path("outer/member/elsewhere").is_dir());
-    assert!(!place.path("outer/other/boot").exists());
+    assert!(place.join("outer/member/elsewhere").is_dir());
+    assert!(!place.join("outer/other/boot").exists());
 }
 
 #[test]
 fn of_several_programs_the_one_named_like_the_package_or_the_default_is_taken() {
-    let place = Place::new();
+    let place = place();
     package(&place, "named", "build-named", &["bin/aaa.rs", "main.rs"]);
     place.write("named/src/bin/aaa.rs", "compile_error!(\"not this one\");");
     place.ww(&["build", "named"]).ok();
@@ -99,7 +100,7 @@ fn of_several_programs_the_one_named_like_the_package_or_the_default_is_taken() 
 
 #[test]
 fn a_workspace_becomes_one_environment() {
-    let place = Place::new();
+    let place = place();
     let workspace = "[workspace]\nmembers = [\"*-ws\"]\nresolver = \"3\"\n";
     place.write("layer/Cargo.toml", workspace);
     package(&place, "layer/kernel-ws", "kernel-ws", &["main.rs"]);
@@ -122,13 +123,13 @@ fn a_workspace_becomes_one_environment() {
     ] {
         assert_component(&place, made);
     }
-    assert!(!place.path("layer/bin/kernel-ws.wasm").exists());
-    assert!(!place.path("layer/runtime-ws/boot").exists());
+    assert!(!place.join("layer/bin/kernel-ws.wasm").exists());
+    assert!(!place.join("layer/runtime-ws/boot").exists());
 }
 
 #[test]
 fn no_manifest_no_folder_and_no_program_are_refused_row_20() {
-    let place = Place::new();
+    let place = place();
     place.ww(&["build"]).refused(&["no Cargo.toml", "ww init"]);
     place.ww(&["build", "gone"]).refused(&["gone"]);
     package(&place, "lib", "build-lib", &["lib.rs"]);
@@ -139,38 +140,38 @@ fn no_manifest_no_folder_and_no_program_are_refused_row_20() {
 
 #[test]
 fn a_missing_target_is_refused_with_the_command_that_installs_it_row_21() {
-    let place = Place::new();
+    let place = place();
     package(&place, "app", "build-targetless", &["main.rs"]);
     // The real compiler, with a sysroot that has everything but our target.
     let sysroot = command_output("rustc", &["--print", "sysroot"]);
     let host = command_output("rustc", &["--print", "host-tuple"]);
     let libraries = format!("lib/rustlib/{host}");
-    fs::create_dir_all(place.path("sysroot/lib/rustlib")).unwrap();
+    fs::create_dir_all(place.join("sysroot/lib/rustlib")).unwrap();
     std::os::unix::fs::symlink(
         format!("{sysroot}/{libraries}"),
-        place.path(&format!("sysroot/{libraries}")),
+        place.join(&format!("sysroot/{libraries}")),
     )
     .unwrap();
     place.write(
         "rustc",
         format!(
             "#!/bin/sh\nexec {sysroot}/bin/rustc --sysroot {} \"$@\"",
-            place.path("sysroot").display()
+            place.join("sysroot").display()
         ),
     );
-    fs::set_permissions(place.path("rustc"), fs::Permissions::from_mode(0o755)).unwrap();
+    fs::set_permissions(place.join("rustc"), fs::Permissions::from_mode(0o755)).unwrap();
 
     let mut command = place.command(&["build", "app"]);
     command
-        .env("RUSTC", place.path("rustc"))
+        .env("RUSTC", place.join("rustc"))
         .env_remove("CARGO_TARGET_DIR");
-    ran(command).refused(&["rustup target add wasm32-wasip2"]);
-    assert!(!place.path("app/boot").exists());
+    finish(&mut command).refused(&["rustup target add wasm32-wasip2"]);
+    assert!(!place.join("app/boot").exists());
 }
 
 #[test]
 fn compiler_errors_are_shown_and_the_last_program_stays_row_22() {
-    let place = Place::new();
+    let place = place();
     package(&place, "app", "build-wrong", &[]);
     place.write("app/boot/main.wasm", "the last one");
     place.write("app/src/main.rs", "fn main() { let x: u32 = \"text\"; }");
@@ -178,16 +179,16 @@ fn compiler_errors_are_shown_and_the_last_program_stays_row_22() {
         .ww(&["build", "app"])
         .refused(&["build-wrong", "did not build"]);
     assert!(
-        failed.stderr.contains("mismatched types"),
+        failed.stderr().contains("mismatched types"),
         "{}",
-        failed.stderr
+        failed.stderr()
     );
     assert_eq!(place.read("app/boot/main.wasm"), "the last one");
 }
 
 #[test]
 fn a_core_module_is_refused() {
-    let place = Place::new();
+    let place = place();
     package(&place, "app", "build-core", &["main.rs"]);
     place.write(
         "app/.cargo/config.toml",
@@ -196,21 +197,21 @@ fn a_core_module_is_refused() {
     place
         .ww(&["build", "app"])
         .refused(&["core module", "wasm-component-ld"]);
-    assert!(!place.path("app/boot").exists());
+    assert!(!place.join("app/boot").exists());
 }
 
 #[test]
 fn without_cargo_it_says_where_rust_comes_from() {
-    let place = Place::new();
+    let place = place();
     package(&place, "app", "build-no-cargo", &["main.rs"]);
     let mut command = place.command(&["build", "app"]);
-    command.env("PATH", place.path("."));
-    ran(command).refused(&["rustup.rs"]);
+    command.env("PATH", place.join("."));
+    finish(&mut command).refused(&["rustup.rs"]);
 }
 
 #[test]
 fn an_interruption_ends_cargo_too() {
-    let place = Place::new();
+    let place = place();
     package(&place, "app", "build-endless", &["main.rs"]);
     // Cargo waits for a build script, which tells us its parent's id and ends when that is gone.
     place.write(
@@ -232,7 +233,7 @@ fn an_interruption_ends_cargo_too() {
         .stdout(Stdio::null())
         .stderr(Stdio::null());
     let mut ww = command.spawn().unwrap();
-    while !place.path("app/cargo").exists() {
+    while !place.join("app/cargo").exists() {
         assert!(ww.try_wait().unwrap().is_none(), "it ended by itself");
         std::thread::sleep(std::time::Duration::from_millis(10));
     }
@@ -240,12 +241,12 @@ fn an_interruption_ends_cargo_too() {
     assert_eq!(ww.wait().unwrap().code(), Some(130));
     let cargo = place.read("app/cargo");
     assert!(!std::path::Path::new("/proc").join(cargo).exists());
-    assert!(!place.path("app/boot").exists());
+    assert!(!place.join("app/boot").exists());
 }
 
 /// What a command prints.
 fn command_output(program: &str, args: &[&str]) -> String {
     let mut command = std::process::Command::new(program);
     command.args(args);
-    ran(command).ok().stdout.trim().to_owned()
+    finish(&mut command).ok().stdout().trim().to_owned()
 }

@@ -11,5 +11,10 @@ mod build;
 mod help;
 mod init;
 mod push;
-#[path = "../support/ww.rs"]
-mod support;
+
+use fixtures::Place;
+
+/// An empty folder to run `ww` in.
+fn place() -> Place {
+    Place::new(env!("CARGO_BIN_EXE_ww"))
+}

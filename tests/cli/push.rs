@@ -1,9 +1,7 @@
 //! `ww push`.
 
-use std::fs;
-use std::os::unix::fs::symlink;
-
-use crate::support::{Place, ran};
+use crate::place;
+use fixtures::{Place, finish};
 
 /// An environment with something in each place, and much beside it that is nobody's business.
 fn environment(place: &Place, folder: &str) {
@@ -16,31 +14,31 @@ fn environment(place: &Place, folder: &str) {
 #[track_caller]
 fn pushed(place: &Place, args: &[&str]) -> String {
     let pushed = place.ww(args).ok();
-    let cid = pushed.stdout.strip_suffix('\n').unwrap().to_owned();
+    let cid = pushed.stdout().strip_suffix('\n').unwrap().to_owned();
     assert!(cid.starts_with("bafybei"), "{cid}");
     assert!(
-        pushed.stderr.contains(&format!("ww run /ipfs/{cid}")),
+        pushed.stderr().contains(&format!("ww run /ipfs/{cid}")),
         "{}",
-        pushed.stderr
+        pushed.stderr()
     );
     cid
 }
 
 #[test]
 fn the_cid_alone_is_printed_for_a_path_and_for_here_rows_10_24_25() {
-    let place = Place::new();
+    let place = place();
     environment(&place, "app");
     let cid = pushed(&place, &["push", "app"]);
     assert!(cid.chars().all(|c| c.is_ascii_alphanumeric()), "{cid}");
 
     let mut here = place.command(&["push"]);
-    here.current_dir(place.path("app"));
-    assert_eq!(ran(here).ok().stdout, format!("{cid}\n"));
+    here.current_dir(place.join("app"));
+    assert_eq!(finish(&mut here).ok().stdout(), format!("{cid}\n"));
 }
 
 #[test]
 fn without_a_program_it_is_refused_row_26() {
-    let place = Place::new();
+    let place = place();
     place.write("etc/motd", "welcome");
     for args in [&["push"][..], &["push", "."]] {
         place
@@ -52,7 +50,7 @@ fn without_a_program_it_is_refused_row_26() {
 
 #[test]
 fn the_same_files_have_the_same_cid_wherever_they_are_row_97() {
-    let (one, other) = (Place::new(), Place::new());
+    let (one, other) = (place(), place());
     environment(&one, "app");
     environment(&other, "called/otherwise");
     let cid = pushed(&one, &["push", "app"]);
@@ -65,7 +63,7 @@ fn the_same_files_have_the_same_cid_wherever_they_are_row_97() {
 
 #[test]
 fn what_lies_beside_the_image_is_not_published_row_98() {
-    let place = Place::new();
+    let place = place();
     environment(&place, "app");
     let cid = pushed(&place, &["push", "app"]);
     for beside in [".env", ".git/config", "target/x", "src/main.rs", "key"] {
@@ -76,27 +74,25 @@ fn what_lies_beside_the_image_is_not_published_row_98() {
 
 #[test]
 fn a_link_out_of_the_environment_is_refused_by_name() {
-    let place = Place::new();
+    let place = place();
     environment(&place, "app");
-    symlink("/etc/passwd", place.path("app/etc/passwd")).unwrap();
+    place.link("app/etc/passwd", "/etc/passwd");
     place.ww(&["push", "app"]).refused(&["etc/passwd"]);
 }
 
 #[test]
 fn the_environment_is_not_written_to_row_95() {
-    let place = Place::new();
+    let place = place();
     environment(&place, "app");
-    let before = fs::metadata(place.path("app")).unwrap().modified().unwrap();
+    let before = place.fingerprint();
     pushed(&place, &["push", "app"]);
-    let after = fs::metadata(place.path("app")).unwrap().modified().unwrap();
-    assert_eq!(before, after);
-    assert_eq!(place.entries(), ["app"]);
+    assert_eq!(place.fingerprint(), before);
 }
 
 #[test]
 fn a_program_behind_a_link_is_refused() {
-    let place = Place::new();
+    let place = place();
     place.write("app/boot/real.wasm", b"\0asm\x0d\0\x01\0");
-    symlink("real.wasm", place.path("app/boot/main.wasm")).unwrap();
+    place.link("app/boot/main.wasm", "real.wasm");
     place.ww(&["push", "app"]).refused(&["link"]);
 }
