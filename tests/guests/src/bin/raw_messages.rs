@@ -14,6 +14,10 @@ fn main() {
     report("cut short", connection.send(&[0, 0, 0, 0, 2, 0, 0, 0]));
     let two = [[0, 0, 0, 0, 1, 0, 0, 0], [0; 8]].concat().repeat(2);
     report("two at once", connection.send(&two));
-    report("too large", connection.send(&vec![0; 128 * 1024 * 1024]));
+    report("too large", connection.send(&vec![0; 12 * 1024 * 1024]));
     report("receive", connection.receive());
+    report(
+        "far too large",
+        connection.send(&vec![0; 128 * 1024 * 1024]),
+    );
 }

@@ -1,24 +1,36 @@
 //! Runs a component through `Executor.runBytes`, and prints how that went as one line of JSON.
 //!
-//! `runbytes [--env NAME=VALUE] [--stdin TEXT] [--kill-after MILLIS] PATH [ARGS…]`
+//! `runbytes [--env NAME=VALUE] [--stdin TEXT] [--kill-after MILLIS] [--unread] PATH [ARGS…]`
+//!
+//! `--unread` leaves what it writes where it is, and only waits for its end.
 
 use std::time::Duration;
 
 use futures::future::try_join3;
+use runtime::system_capnp::byte_stream::Client as ByteStream;
 use runtime::{bytes, process};
 use serde_json::json;
 
 const OUTPUT_LIMIT: usize = 64 * 1024 * 1024;
 
+async fn read(stream: &ByteStream, limit: usize) -> runtime::Result<Vec<u8>> {
+    match limit {
+        0 => Ok(Vec::new()),
+        limit => bytes::read_to_end(stream, limit).await,
+    }
+}
+
 fn main() {
     runtime::run(|session| async move {
         let mut args = std::env::args().skip(1);
         let (mut env, mut stdin, mut kill_after) = (Vec::new(), String::new(), None);
+        let mut unread = false;
         let path = loop {
             match args.next().ok_or("no path was given")?.as_str() {
                 "--env" => env.extend(args.next()),
                 "--stdin" => stdin = args.next().unwrap_or_default(),
                 "--kill-after" => kill_after = args.next(),
+                "--unread" => unread = true,
                 path => break path.to_owned(),
             }
         };
@@ -33,12 +45,9 @@ fn main() {
             child.kill_request().send().promise.await?;
         }
         let (out, err) = (process::stdout(&child), process::stderr(&child));
-        let (out, err, code) = try_join3(
-            bytes::read_to_end(&out, OUTPUT_LIMIT),
-            bytes::read_to_end(&err, OUTPUT_LIMIT),
-            process::wait(&child),
-        )
-        .await?;
+        let limit = if unread { 0 } else { OUTPUT_LIMIT };
+        let (out, err, code) =
+            try_join3(read(&out, limit), read(&err, limit), process::wait(&child)).await?;
         let status = process::status(&child).await?.to_string();
         println!(
             "{}",
