@@ -198,8 +198,12 @@ async fn end(process: &Process) -> Exit {
 
 /// Says how the guest ended, if it was not by itself.
 fn report(exit: &Exit) -> u8 {
-    if !matches!(exit, Exit::Exited(_)) {
-        tracing::error!("the program was ended: {exit}");
+    match exit {
+        Exit::Exited(_) => {}
+        Exit::Trapped { backtrace, .. } => {
+            tracing::error!("the program was ended: {exit}\n{}", backtrace.trim_end());
+        }
+        _ => tracing::error!("the program was ended: {exit}"),
     }
     exit.code()
 }
