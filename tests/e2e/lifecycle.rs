@@ -1,0 +1,68 @@
+//! How a node ends, and what it leaves.
+
+use fixtures::{Environment, Running, guests};
+
+use crate::Stage;
+
+// Row 99: on Ctrl-C nothing is left, whether the guest waits or computes.
+#[test]
+fn ctrl_c_ends_the_node_and_removes_what_it_made() {
+    for (guest, sign) in [(guests::IDLE, "idle"), (guests::SPIN, "spinning")] {
+        let stage = Stage::new(guest);
+        let before = stage.environment.fingerprint();
+        let mut running = stage.start(&[]);
+        running.stdout_line(sign);
+        assert!(!stage.ww.scratch().is_empty());
+        running.interrupt();
+        assert_eq!(running.code(), 130);
+        assert!(stage.ww.scratch().is_empty());
+        assert_eq!(stage.environment.fingerprint(), before);
+    }
+}
+
+// Row 99: the second one does not wait for the guest to take the hint.
+#[test]
+fn a_second_ctrl_c_ends_it_at_once() {
+    let stage = Stage::new(guests::SPIN);
+    let mut running = stage.start(&[]);
+    running.stdout_line("spinning");
+    running.interrupt();
+    running.stderr_line("once more to stop at once");
+    running.interrupt();
+    assert_eq!(running.code(), 130);
+    assert!(stage.ww.scratch().is_empty());
+}
+
+// A guest that does not take the hint of a supervisor is ended, and the code says so.
+#[test]
+fn a_guest_that_goes_on_is_terminated() {
+    let stage = Stage::new(guests::SPIN);
+    let mut running = stage.start(&[]);
+    running.stdout_line("spinning");
+    running.terminate();
+    assert_eq!(running.code(), 143);
+    assert!(stage.ww.scratch().is_empty());
+}
+
+// A guest's children end with it, also when that was not their idea.
+#[test]
+fn children_end_with_their_parent() {
+    let environment = Environment::new(guests::RUNBYTES);
+    environment.copy(guests::SPIN, "bin/spin.wasm");
+    let ww = crate::ww();
+    let mut running =
+        Running::start(&mut ww.guest_command(&environment, &["--unread", "/bin/spin.wasm"]));
+    running.stderr_line("listening");
+    running.interrupt();
+    assert_eq!(running.code(), 130);
+    assert!(ww.scratch().is_empty());
+}
+
+// Row 37: whatever the code, all that was written arrives.
+#[test]
+fn what_was_written_last_arrives_before_the_code() {
+    let stage = Stage::new(guests::STDERR_FLOOD);
+    for _ in 0..3 {
+        assert_eq!(stage.run(&["0"]).ok().stdout(), "done\n");
+    }
+}
