@@ -70,6 +70,7 @@ pub struct RunArgs {
 
 /// Runs the command. Returns the guest's exit code.
 pub async fn run(args: RunArgs) -> anyhow::Result<u8> {
+    let mut signals = Signals::listen()?;
     let home = Home::open()?;
     let mut node = Node::start(Options {
         identity: identity(args.identity.as_deref(), &home)?,
@@ -78,8 +79,12 @@ pub async fn run(args: RunArgs) -> anyhow::Result<u8> {
         compiler: compiler()?,
         wasm_debug: args.wasm_debug,
     })?;
-    let (image, program) = load(&node, &args.paths, &home).await?;
-    let swarm = node.network().await?;
+    let (image, wasm) = merged(&args.paths, &home).await?;
+    let started = tokio::select! {
+        started = start(&mut node, wasm) => started,
+        asked = signals.next() => return Ok(asked.before_start()),
+    };
+    let (program, swarm) = started?;
     tracing::info!(peer_id = %swarm.peer_id(), addrs = ?swarm.addrs(), "listening");
 
     let (terminal, streams) = Terminal::attach();
@@ -96,7 +101,6 @@ pub async fn run(args: RunArgs) -> anyhow::Result<u8> {
         .with("host", Grant::Host(swarm, node.cells().clone()))
         .with("executor", Grant::Executor(node.cells().clone()))
         .image(image.clone());
-    let mut signals = Signals::listen()?;
     let process = node.cells().spawn(&program, setup, grants).await?;
     let code = supervise(&process, &terminal, &mut signals).await;
     tokio::select! {
@@ -126,18 +130,22 @@ fn compiler() -> anyhow::Result<cell::Compiler> {
     })
 }
 
-/// Merges the layers and compiles their entry.
-async fn load(
-    node: &Node,
-    paths: &[PathBuf],
-    home: &Home,
-) -> anyhow::Result<(Arc<Image>, Program)> {
+/// Merges the layers; gives the image and its entry.
+async fn merged(paths: &[PathBuf], home: &Home) -> anyhow::Result<(Arc<Image>, Bytes)> {
     let paths = paths.to_vec();
     let (scratch, store) = (home.run()?, home.store()?);
+    // Not given up half-way: what it makes has to be removed again by whoever is told of it.
     let merged = tokio::task::spawn_blocking(move || merge(&paths, &scratch, &store)).await;
     let (image, wasm) = merged.context("loading the image was interrupted")??;
-    let program = node.cells().load(Bytes::from(wasm)).await?;
-    Ok((Arc::new(image), program))
+    tracing::debug!(entry_bytes = wasm.len(), root = %image.root().display(), "merged the image");
+    Ok((Arc::new(image), Bytes::from(wasm)))
+}
+
+/// Compiles the entry, and waits until peers can reach the node.
+async fn start(node: &mut Node, wasm: Bytes) -> anyhow::Result<(Program, swarm::Handle)> {
+    let program = node.cells().load(wasm).await?;
+    tracing::debug!(imports = ?program.imports(), "loaded the program");
+    Ok((program, node.network().await?))
 }
 
 fn merge(paths: &[PathBuf], scratch: &Path, store: &Path) -> anyhow::Result<(Image, Vec<u8>)> {
@@ -217,6 +225,16 @@ enum Asked {
 struct Signals {
     interrupt: Signal,
     terminate: Signal,
+}
+
+impl Asked {
+    /// What we end with when there is no guest yet.
+    fn before_start(&self) -> u8 {
+        match self {
+            Self::Interrupt => INTERRUPTED,
+            Self::Terminate => 0,
+        }
+    }
 }
 
 impl Signals {
