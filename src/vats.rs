@@ -216,9 +216,11 @@ impl Peer {
         bootstrap: Option<Client>,
     ) -> Self {
         let network = Box::new(Network::new(transport, side));
+        let closer = network.closer();
         let system = Rc::new(RefCell::new(RpcSystem::new(network, bootstrap)));
         let driven = system.clone();
         scope.spawn(async move {
+            let _closer = closer;
             let ended = poll_fn(|context| driven.borrow_mut().poll_unpin(context)).await;
             // A connection ends with an error when its peer breaks the protocol. The callers on both
             // sides have been told by then.

@@ -37,6 +37,15 @@ pub struct Network<T: Transport> {
     driver: Option<oneshot::Receiver<()>>,
 }
 
+/// Closes a connection when it is dropped: the other side is told, and nothing more is sent.
+pub struct Closer<T: Transport>(Rc<Shared<T>>);
+
+impl<T: Transport> Drop for Closer<T> {
+    fn drop(&mut self) {
+        self.0.close();
+    }
+}
+
 struct Shared<T> {
     /// Gone once the connection is shut down, which closes the transport.
     transport: RefCell<Option<T>>,
@@ -70,6 +79,13 @@ impl<T: Transport> Network<T> {
             accepted: false,
             driver: Some(driver),
         }
+    }
+
+    /// What closes this connection when it is dropped. The RPC system that the network is given to cannot
+    /// be relied on for that: a call that is never answered keeps the system's state, and all it holds,
+    /// alive after the system itself.
+    pub fn closer(&self) -> Closer<T> {
+        Closer(self.shared.clone())
     }
 
     fn connection(&self) -> Box<dyn capnp_rpc::Connection<Side>> {
