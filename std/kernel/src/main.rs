@@ -2,7 +2,8 @@
 //!
 //! On a terminal it is a prompt. Elsewhere it says on standard error that it is ready, and runs what
 //! standard input holds, a command a line; the end of such a script ends it, with the last command's
-//! status. Where there is no input at all, it serves until it is told to stop.
+//! status. Where there is no input at all, it serves until it is told to stop, which is by the end of the
+//! conversation with its host.
 //!
 //! Standard input is one more thing that its loop waits for, so that calls, releases and the
 //! output of programs move while the user thinks. When an epoch ends, the commands that follow use
@@ -16,8 +17,9 @@ mod words;
 use std::cell::RefCell;
 use std::rc::Rc;
 
+use runtime::capnp::ErrorKind;
 use runtime::io::{Reader, stderr, stdin, stdout};
-use runtime::{Result, Session, spawn};
+use runtime::{Error, Result, Session, spawn};
 
 use command::Command;
 use program::Ended;
@@ -31,25 +33,34 @@ const FAILED: u8 = 1;
 fn main() {
     runtime::run(|session| async move {
         let session = Rc::new(RefCell::new(session));
-        let _renewal = spawn(renew(session.clone()));
+        let renewal = spawn(renew(session.clone()));
         let input = stdin();
         let status = if input.is_terminal() {
             prompt(input, &session).await?
         } else {
             announce(&session).await?;
-            script(input, &session).await?
+            match script(input, &session).await? {
+                Some(status) => status,
+                None => {
+                    renewal.await;
+                    0
+                }
+            }
         };
         runtime::exit(status)
     })
 }
 
-/// Keeps the session that of the epoch in force.
+/// Keeps the session that of the epoch in force. Returns when the conversation has ended.
 async fn renew(session: Rc<RefCell<Session>>) {
     loop {
         let current = session.borrow().clone();
         match current.next_epoch().await {
             Ok(next) => drop(session.replace(next)),
-            // The conversation has ended, or this host has no epochs; either way there is no next.
+            // This host has no epochs, so there is no next, and nothing that would tell of an end.
+            Err(Error::Call(error)) if error.kind == ErrorKind::Unimplemented => {
+                return std::future::pending().await;
+            }
             Err(_) => return,
         }
     }
@@ -82,18 +93,16 @@ async fn prompt(mut input: Reader, session: &RefCell<Session>) -> Result<u8> {
     }
 }
 
-async fn script(mut input: Reader, session: &RefCell<Session>) -> Result<u8> {
+/// Runs what there is to run. Its status, if there was anything.
+async fn script(mut input: Reader, session: &RefCell<Session>) -> Result<Option<u8>> {
     let mut last = None;
     while let Some(line) = input.next_line().await? {
         match perform(&line, session, last.unwrap_or_default()).await? {
             Next::Go(status) => last = Some(status),
-            Next::Leave(status) => return Ok(status),
+            Next::Leave(status) => return Ok(Some(status)),
         }
     }
-    match last {
-        Some(status) => Ok(status),
-        None => std::future::pending().await,
-    }
+    Ok(last)
 }
 
 enum Next {
