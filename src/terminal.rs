@@ -5,11 +5,12 @@
 //! program which reads nothing leaves its input to the next. Output is written as it comes, and held
 //! back when nobody takes it.
 
-use std::io::{IsTerminal, Read};
+use std::io::{self, IsTerminal, Read};
 
-use cell::stdio::{self, Writer};
+use cell::stdio::{self, Reader, Writer};
 use cell::{Stdin, Stdout};
-use tokio::io::AsyncWriteExt;
+use futures::FutureExt;
+use tokio::io::{AsyncWrite, AsyncWriteExt};
 use tokio::sync::mpsc;
 use tokio::task::{AbortHandle, JoinHandle};
 
@@ -22,7 +23,7 @@ const CHUNK_BYTES: usize = 16 << 10;
 /// The first cell's streams, joined to this process's own.
 pub struct Terminal {
     input: AbortHandle,
-    outputs: [JoinHandle<std::io::Result<u64>>; 2],
+    outputs: Vec<JoinHandle<io::Result<()>>>,
 }
 
 /// The guest's ends.
@@ -44,19 +45,24 @@ impl Terminal {
         let (stdout, guest_stdout) = stdio::pipe(PIPE_BYTES);
         let (stderr, guest_stderr) = stdio::pipe(PIPE_BYTES);
         let input = tokio::spawn(feed(stdin)).abort_handle();
-        let outputs = [
-            tokio::spawn(drain(stdout, tokio::io::stdout())),
-            tokio::spawn(drain(stderr, tokio::io::stderr())),
-        ];
+        let terminal = cell::Terminal {
+            stdin: io::stdin().is_terminal(),
+            stdout: io::stdout().is_terminal(),
+            stderr: io::stderr().is_terminal(),
+        };
+        let outputs = if terminal.stdout && terminal.stderr {
+            vec![tokio::spawn(drain_in_order(stdout, stderr))]
+        } else {
+            vec![
+                tokio::spawn(drain(stdout, tokio::io::stdout())),
+                tokio::spawn(drain(stderr, tokio::io::stderr())),
+            ]
+        };
         let streams = Streams {
             stdin: Stdin::Pipe(guest_stdin),
             stdout: Stdout::Pipe(guest_stdout),
             stderr: Stdout::Pipe(guest_stderr),
-            terminal: cell::Terminal {
-                stdin: std::io::stdin().is_terminal(),
-                stdout: std::io::stdout().is_terminal(),
-                stderr: std::io::stderr().is_terminal(),
-            },
+            terminal,
         };
         (Self { input, outputs }, streams)
     }
@@ -77,13 +83,41 @@ impl Terminal {
     }
 }
 
-async fn drain(
-    mut from: stdio::Reader,
-    mut to: impl tokio::io::AsyncWrite + Unpin,
-) -> std::io::Result<u64> {
-    let copied = tokio::io::copy(&mut from, &mut to).await?;
+async fn drain(mut from: Reader, mut to: impl AsyncWrite + Unpin) -> io::Result<()> {
+    tokio::io::copy(&mut from, &mut to).await?;
+    to.flush().await
+}
+
+/// Shows both on one terminal, so that an answer on standard output stands above the prompt on standard
+/// error that was written after it.
+async fn drain_in_order(stdout: Reader, stderr: Reader) -> io::Result<()> {
+    let (mut out, mut err) = (tokio::io::stdout(), tokio::io::stderr());
+    let (mut out_open, mut err_open) = (true, true);
+    while out_open || err_open {
+        tokio::select! {
+            chunk = stdout.read(CHUNK_BYTES), if out_open => {
+                out_open = show(&mut out, &chunk).await?;
+            }
+            chunk = stderr.read(CHUNK_BYTES), if err_open => {
+                // What was written to the other before this is in its pipe by now.
+                while let Some(earlier) = stdout.read(CHUNK_BYTES).now_or_never() {
+                    out_open = show(&mut out, &earlier).await?;
+                    if !out_open {
+                        break;
+                    }
+                }
+                err_open = show(&mut err, &chunk).await?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Writes a chunk at once. Says whether there may be another: an empty one is the end.
+async fn show(to: &mut (impl AsyncWrite + Unpin), chunk: &[u8]) -> io::Result<bool> {
+    to.write_all(chunk).await?;
     to.flush().await?;
-    Ok(copied)
+    Ok(!chunk.is_empty())
 }
 
 /// Hands standard input to the guest, chunk by chunk, until either has no more.
@@ -104,7 +138,7 @@ async fn feed(guest: Writer) {
 }
 
 fn read_input(chunks: &mpsc::Sender<Vec<u8>>) {
-    let mut stdin = std::io::stdin().lock();
+    let mut stdin = io::stdin().lock();
     // Room first, input second: nothing is read that has no place to go.
     while let Ok(room) = futures::executor::block_on(chunks.reserve()) {
         let mut chunk = vec![0; CHUNK_BYTES];
@@ -113,7 +147,7 @@ fn read_input(chunks: &mpsc::Sender<Vec<u8>>) {
                 chunk.truncate(length);
                 room.send(chunk);
             }
-            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             _ => return,
         }
     }
