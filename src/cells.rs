@@ -97,6 +97,7 @@ impl Cells {
             detached: AtomicBool::new(false),
         };
         vat.spawn(move || conduct.run()).await?;
+        tracing::debug!("a cell has started");
         Ok(process)
     }
 }
@@ -149,6 +150,7 @@ impl Conduct {
                 .await;
         }
         drop(occupied);
+        tracing::debug!(%exit, "a cell has ended");
         ended.send_replace(Some(exit));
     }
 }
