@@ -33,6 +33,22 @@ fn a_second_ctrl_c_ends_it_at_once() {
     assert!(stage.ww.scratch().is_empty());
 }
 
+// Row 99: also while the program is being compiled, before there is a guest.
+#[test]
+fn ctrl_c_before_the_guest_runs_leaves_nothing_either() {
+    let stage = Stage::new(guests::KERNEL);
+    for code in std::fs::read_dir(stage.ww.home().join("cache")).unwrap() {
+        std::fs::remove_file(code.unwrap().path()).unwrap();
+    }
+    let mut command = stage.command(&[]);
+    let mut running = Running::start(command.env("RUST_LOG", "ww=debug"));
+    running.stderr_line("merged the image");
+    assert!(!stage.ww.scratch().is_empty());
+    running.interrupt();
+    assert_eq!(running.code(), 130);
+    assert!(stage.ww.scratch().is_empty());
+}
+
 // A guest that does not take the hint of a supervisor is ended, and the code says so.
 #[test]
 fn a_guest_that_goes_on_is_terminated() {
