@@ -43,8 +43,9 @@ test:
 lint: setup
 	@scripts/lint.sh
 
-bench:
-	@cargo bench --workspace
+bench: setup
+	@cargo bench --quiet --package membrane --bench membrane
+	@cargo bench --quiet --package ww --bench table
 
 schema:
 	@cargo run --quiet --package schema --example generate

@@ -17,6 +17,9 @@ pub struct Options {
     pub port: u16,
     /// Where compiled code is kept between runs; `None` to keep it in memory only.
     pub code_cache: Option<PathBuf>,
+    /// How many cells may be alive at a time. Each takes address space, and some microseconds of the node's
+    /// start, whether it is used or not.
+    pub max_cells: u32,
     /// How components are compiled.
     pub compiler: cell::Compiler,
     /// Whether traps tell source lines.
@@ -31,7 +34,7 @@ pub struct Node {
 
 enum Network {
     Starting(JoinHandle<Result<(Swarm, Handle), SwarmError>>),
-    Running(Swarm, Handle),
+    Running(Box<(Swarm, Handle)>),
     Failed,
 }
 
@@ -62,6 +65,7 @@ impl Node {
             identity,
             port,
             code_cache,
+            max_cells,
             compiler,
             wasm_debug,
         } = options;
@@ -71,6 +75,7 @@ impl Node {
         }));
         let engine = cell::Engine::new(cell::EngineOptions {
             cache_dir: code_cache,
+            max_cells,
             compiler,
             wasm_debug,
             ..cell::EngineOptions::default()
@@ -95,11 +100,10 @@ impl Node {
         if let Network::Starting(starting) = &mut self.network {
             let started = starting.await;
             self.network = Network::Failed;
-            let (swarm, handle) = started.map_err(|_| NodeError::Ended)??;
-            self.network = Network::Running(swarm, handle);
+            self.network = Network::Running(Box::new(started.map_err(|_| NodeError::Ended)??));
         }
         match &self.network {
-            Network::Running(_, handle) => Ok(handle.clone()),
+            Network::Running(running) => Ok(running.1.clone()),
             _ => Err(NodeError::Ended),
         }
     }
@@ -107,7 +111,7 @@ impl Node {
     /// Ends the node: says goodbye to peers and ends every cell.
     pub async fn shutdown(self) {
         match self.network {
-            Network::Running(swarm, _) => swarm.shutdown().await,
+            Network::Running(running) => running.0.shutdown().await,
             Network::Starting(starting) => starting.abort(),
             Network::Failed => {}
         }

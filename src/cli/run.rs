@@ -55,6 +55,10 @@ pub struct RunArgs {
     #[arg(long, default_value_t = 2025, value_name = "PORT")]
     port: u16,
 
+    /// How many cells may be alive at a time
+    #[arg(long, default_value_t = 1024, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=16384))]
+    max_cells: u32,
+
     /// Show source lines in the backtrace of a trap
     #[arg(long)]
     wasm_debug: bool,
@@ -76,6 +80,7 @@ pub async fn run(args: RunArgs) -> anyhow::Result<u8> {
         identity: identity(args.identity.as_deref(), &home)?,
         port: args.port,
         code_cache: Some(home.cache()?),
+        max_cells: args.max_cells,
         compiler: compiler()?,
         wasm_debug: args.wasm_debug,
     })?;
@@ -221,12 +226,6 @@ enum Asked {
     Terminate,
 }
 
-/// The signals that ask a process to stop.
-struct Signals {
-    interrupt: Signal,
-    terminate: Signal,
-}
-
 impl Asked {
     /// What we end with when there is no guest yet.
     fn before_start(&self) -> u8 {
@@ -235,6 +234,12 @@ impl Asked {
             Self::Terminate => 0,
         }
     }
+}
+
+/// The signals that ask a process to stop.
+struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
 }
 
 impl Signals {

@@ -6,6 +6,7 @@ use capnp::capability::{Client, Rc};
 use cell::Exit;
 use cell::stdio::{Reader, Writer};
 use schema::system_capnp::{byte_stream, process};
+use tokio::sync::OnceCell;
 
 use super::byte_stream::ByteStream;
 use crate::cells::{Process as Cell, Status};
@@ -27,6 +28,8 @@ pub struct Process {
     stdin: byte_stream::Client,
     stdout: byte_stream::Client,
     stderr: byte_stream::Client,
+    /// What the guest exports, once somebody has asked: one connection to its vat, however often.
+    bootstrap: OnceCell<Client>,
     /// Where the references that this face imports live: the caller's own connection.
     spawner: Spawner,
 }
@@ -39,6 +42,7 @@ impl Process {
             stdin: super::client(Rc::new(ByteStream::Writing(stdio.stdin))),
             stdout: super::client(Rc::new(ByteStream::Reading(stdio.stdout))),
             stderr: super::client(Rc::new(ByteStream::Reading(stdio.stderr))),
+            bootstrap: OnceCell::new(),
             spawner,
         })
     }
@@ -121,9 +125,14 @@ impl process::Server for Process {
         _params: process::BootstrapParams,
         mut results: process::BootstrapResults,
     ) -> capnp::Result<()> {
-        let export = self.cell.bootstrap().await?;
-        let cap: Client = export.import(&self.spawner)?;
-        results.get().init_cap().set_as_capability(cap.hook);
+        let cap = self
+            .bootstrap
+            .get_or_try_init(async || self.cell.bootstrap().await?.import::<Client>(&self.spawner))
+            .await?;
+        results
+            .get()
+            .init_cap()
+            .set_as_capability(cap.hook.add_ref());
         Ok(())
     }
 

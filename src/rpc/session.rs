@@ -10,7 +10,6 @@ use capnp::capability::{Client, FromClientHook, Rc};
 use image::Image;
 use schema::stem_capnp::{epoch, membrane};
 use schema::{ipfs_capnp, system_capnp};
-use tokio::sync::watch;
 
 use super::executor::Executor;
 use super::host::Host;
@@ -21,7 +20,6 @@ use crate::vats::{Export, Spawner};
 #[derive(Default)]
 pub struct Grants {
     named: Vec<(String, Grant)>,
-    epochs: Option<watch::Receiver<atom::Epoch>>,
     /// The cell's own image, for programs that it names by path.
     image: Option<Arc<Image>>,
 }
@@ -44,12 +42,6 @@ impl Grants {
         self
     }
 
-    /// Says what epoch the grants belong to. Without it they belong to epoch 0, which never ends.
-    pub fn during(mut self, epochs: watch::Receiver<atom::Epoch>) -> Self {
-        self.epochs = Some(epochs);
-        self
-    }
-
     /// Says which image the cell runs in.
     pub fn image(mut self, image: Arc<Image>) -> Self {
         self.image = Some(image);
@@ -67,7 +59,6 @@ pub fn bootstrap(grants: Grants, spawner: &Spawner) -> capnp::Result<membrane::C
         executor: None,
         ipfs: None,
         others: Vec::new(),
-        epochs: grants.epochs,
     };
     let executor = |cells: Cells| Executor::new(cells, spawner.clone(), grants.image.clone());
     for (name, grant) in grants.named {
@@ -99,16 +90,6 @@ struct Session {
     executor: Option<system_capnp::executor::Client>,
     ipfs: Option<ipfs_capnp::client::Client>,
     others: Vec<(String, Client)>,
-    epochs: Option<watch::Receiver<atom::Epoch>>,
-}
-
-impl Session {
-    fn epoch(&self) -> atom::Epoch {
-        self.epochs
-            .as_ref()
-            .map(|epochs| epochs.borrow().clone())
-            .unwrap_or_default()
-    }
 }
 
 impl membrane::Server for Session {
@@ -134,27 +115,17 @@ impl membrane::Server for Session {
             grant.set_name(name.as_str());
             grant.init_cap().set_as_capability(cap.hook.add_ref());
         }
-        encode(&self.epoch(), session.init_epoch());
+        encode(&atom::Epoch::default(), session.init_epoch());
         Ok(())
     }
 
     async fn watch(
         self: Rc<Self>,
-        params: membrane::WatchParams,
-        mut results: membrane::WatchResults,
+        _params: membrane::WatchParams,
+        _results: membrane::WatchResults,
     ) -> capnp::Result<()> {
-        let after = params.get()?.get_after_seq();
-        // Epoch 0 is the first, and without a chain the only one.
-        let Some(mut epochs) = self.epochs.clone() else {
-            return std::future::pending().await;
-        };
-        let epoch = epochs
-            .wait_for(|epoch| epoch.sequence > after)
-            .await
-            .map_err(|_| capnp::Error::disconnected("the node is shutting down".into()))?
-            .clone();
-        encode(&epoch, results.get().init_epoch());
-        Ok(())
+        // The node follows no chain, so epoch 0 is in force for as long as the node is.
+        std::future::pending().await
     }
 }
 

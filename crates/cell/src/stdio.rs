@@ -13,7 +13,7 @@
 mod guest;
 
 use crate::wakers::Wakers;
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::io;
@@ -117,7 +117,7 @@ impl Pipe {
             return Poll::Pending;
         }
         let count = free.min(data.len());
-        state.bytes.extend(data.iter().take(count));
+        state.bytes.extend(data.get(..count).unwrap_or_default());
         let woken = state.readers.take();
         drop(state);
         woken.wake();
@@ -164,7 +164,13 @@ impl Pipe {
 
 fn take_front(bytes: &mut VecDeque<u8>, max: usize) -> Bytes {
     let count = max.min(bytes.len());
-    bytes.drain(..count).collect()
+    let mut taken = BytesMut::with_capacity(count);
+    let (head, tail) = bytes.as_slices();
+    let of_head = head.len().min(count);
+    taken.extend_from_slice(head.get(..of_head).unwrap_or_default());
+    taken.extend_from_slice(tail.get(..count - of_head).unwrap_or_default());
+    bytes.drain(..count);
+    taken.freeze()
 }
 
 /// The end of a pipe or a ring that reads.

@@ -1,8 +1,5 @@
-//! The smallest Wetware program.
+//! The smallest program: it uses no capability, so it is an ordinary command that any WASI host runs.
 
 fn main() {
-    runtime::run(|_session| async move {
-        println!("Hello from Wetware!");
-        Ok(())
-    });
+    println!("Hello from Wetware!");
 }
