@@ -12,7 +12,7 @@ export CARGO_TARGET_DIR
 
 command=$1
 shift
-for folder in std examples tests/guests benches/guests; do
+for folder in std examples tests/guests; do
     # A folder is a workspace, or holds packages that each stand alone.
     for manifest in "$folder/Cargo.toml" "$folder"/*/Cargo.toml; do
         [ -e "$manifest" ] || continue

@@ -11,5 +11,6 @@ pub mod cells;
 pub mod home;
 pub mod node;
 pub mod rpc;
+pub mod scratch;
 pub mod terminal;
 pub mod vats;

@@ -20,6 +20,7 @@ use ww::cells::Process;
 use ww::home::Home;
 use ww::node::{Node, Options};
 use ww::rpc::session::{Grant, Grants};
+use ww::scratch::Scratch;
 use ww::terminal::Terminal;
 
 /// How long a guest that was asked to stop may take, unless it is asked again.
@@ -84,7 +85,10 @@ pub async fn run(args: RunArgs) -> anyhow::Result<u8> {
         compiler: compiler()?,
         wasm_debug: args.wasm_debug,
     })?;
-    let (image, wasm) = merged(&args.paths, &home).await?;
+    let (_scratch, image, wasm) = tokio::select! {
+        merged = merged(&args.paths, &home) => merged?,
+        asked = signals.next() => return Ok(asked.before_start()),
+    };
     let started = tokio::select! {
         started = start(&mut node, wasm) => started,
         asked = signals.next() => return Ok(asked.before_start()),
@@ -136,14 +140,22 @@ fn compiler() -> anyhow::Result<cell::Compiler> {
 }
 
 /// Merges the layers; gives the image and its entry.
-async fn merged(paths: &[PathBuf], home: &Home) -> anyhow::Result<(Arc<Image>, Bytes)> {
+///
+/// When it is given up half-way, it goes on until the process ends; the next run removes what it left.
+async fn merged(paths: &[PathBuf], home: &Home) -> anyhow::Result<(Scratch, Arc<Image>, Bytes)> {
     let paths = paths.to_vec();
-    let (scratch, store) = (home.run()?, home.store()?);
-    // Not given up half-way: what it makes has to be removed again by whoever is told of it.
-    let merged = tokio::task::spawn_blocking(move || merge(&paths, &scratch, &store)).await;
-    let (image, wasm) = merged.context("loading the image was interrupted")??;
+    let (place, store) = (home.run()?, home.store()?);
+    let merged = tokio::task::spawn_blocking(move || {
+        let scratch =
+            Scratch::new(&place).with_context(|| format!("cannot use {}", place.display()))?;
+        let (image, wasm) = merge(&paths, scratch.path(), &store)?;
+        anyhow::Ok((scratch, image, wasm))
+    });
+    let (scratch, image, wasm) = merged
+        .await
+        .context("loading the image was interrupted")??;
     tracing::debug!(entry_bytes = wasm.len(), root = %image.root().display(), "merged the image");
-    Ok((Arc::new(image), Bytes::from(wasm)))
+    Ok((scratch, Arc::new(image), Bytes::from(wasm)))
 }
 
 /// Compiles the entry, and waits until peers can reach the node.

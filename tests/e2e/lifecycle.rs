@@ -20,6 +20,28 @@ fn ctrl_c_ends_the_node_and_removes_what_it_made() {
     }
 }
 
+// A run that is killed cannot clear up; the next one does it for it, and leaves the living alone.
+#[test]
+fn the_next_run_removes_what_a_killed_one_left() {
+    let stage = Stage::new(guests::SPIN);
+    let mut killed = stage.start(&[]);
+    killed.stdout_line("spinning");
+    drop(killed);
+    let left = stage.ww.scratch();
+    assert_eq!(left.len(), 1);
+
+    let mut living = stage.start(&[]);
+    living.stdout_line("spinning");
+    assert!(!left[0].exists());
+    stage
+        .ww
+        .guest(&Environment::new(guests::HELLO), &[])
+        .expect(0);
+    assert_eq!(stage.ww.scratch().len(), 1);
+    living.interrupt();
+    assert_eq!(living.code(), 130);
+}
+
 // Row 99: the second one does not wait for the guest to take the hint.
 #[test]
 fn a_second_ctrl_c_ends_it_at_once() {
