@@ -8,7 +8,7 @@ say() { echo "lint: $*" >&2; }
 
 say formatting
 cargo fmt --all --check
-scripts/guests.sh fmt --check
+scripts/guests.sh fmt --all --check
 # A template is no package yet: its manifest has a placeholder for the name.
 find templates -name target -prune -o -name '*.rs' -exec rustfmt --check {} +
 
