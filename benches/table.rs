@@ -26,7 +26,7 @@ use schema::system_capnp::{byte_stream, host};
 use tokio::io::AsyncReadExt;
 use tokio_util::compat::TokioAsyncReadCompatExt;
 use ww::cells::Cells;
-use ww::rpc::byte_stream::ByteStream;
+use ww::rpc::byte_stream::{ByteStream, End};
 use ww::rpc::executor::Executor;
 use ww::rpc::host::Host;
 use ww::rpc::session::{Grant, Grants};
@@ -351,7 +351,8 @@ fn stream(_: &tokio::runtime::Runtime) -> Vec<Line> {
         .unwrap();
     let elapsed = tokio::task::LocalSet::new().block_on(&runtime, async {
         let (reader, writer) = stdio::pipe(64 << 10);
-        let stream: byte_stream::Client = capnp_rpc::new_client(ByteStream::Reading(reader));
+        let stream: byte_stream::Client =
+            capnp_rpc::new_client(ByteStream::new(End::Reading(reader)));
         let writing = tokio::task::spawn_local(async move {
             let chunk = vec![7u8; 64 << 10];
             for _ in 0..TOTAL / chunk.len() {

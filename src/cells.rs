@@ -1,13 +1,11 @@
 //! Cells, as the node runs them: a program, its grants, a place on a vat, and one owner.
 //!
 //! [`Cells`] is the node's ability to run programs; it is what an `Executor` capability stands for.
-//! [`Process`] owns a running cell: dropping it ends the cell and everything the cell held, unless it
-//! was detached. A cell's exit is reported only when its authority has gone: its membrane is revoked,
+//! [`Process`] owns a running cell: dropping it ends the cell and everything the cell held. A cell's exit is reported only when its authority has gone: its membrane is revoked,
 //! its connection closed, its tasks ended.
 
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
 use capnp::capability::Client;
@@ -94,7 +92,6 @@ impl Cells {
             exit,
             exports,
             stop,
-            detached: AtomicBool::new(false),
         };
         vat.spawn(move || conduct.run()).await?;
         tracing::debug!("a cell has started");
@@ -220,13 +217,12 @@ pub enum Status {
     Ended(Exit),
 }
 
-/// The owner of a running cell. Dropping it kills the cell, unless it was detached.
+/// The owner of a running cell. Dropping it kills the cell.
 pub struct Process {
     control: Control,
     exit: watch::Receiver<Option<Exit>>,
     exports: mpsc::Sender<oneshot::Sender<capnp::Result<Export>>>,
     stop: CancellationToken,
-    detached: AtomicBool,
 }
 
 impl Process {
@@ -260,11 +256,6 @@ impl Process {
         self.stop.cancel();
     }
 
-    /// Lets the cell outlive its owner.
-    pub fn detach(&self) {
-        self.detached.store(true, Ordering::Release);
-    }
-
     /// What the cell uses.
     pub fn usage(&self) -> cell::Usage {
         self.control.usage()
@@ -283,8 +274,6 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        if !self.detached.load(Ordering::Acquire) {
-            self.control.kill();
-        }
+        self.control.kill();
     }
 }

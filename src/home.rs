@@ -88,7 +88,7 @@ impl Home {
         private_folder(self.root.join("cache"))
     }
 
-    /// What belongs to the nodes that run at the moment: sockets, locks, cells' `/tmp`.
+    /// What belongs to the nodes that run at the moment: a directory each, see `scratch`.
     ///
     /// # Errors
     /// [`Error::Create`] if the folder cannot be made.

@@ -16,6 +16,10 @@ use capnp::capability::Rc;
 /// program's need, and each entry costs the host more than it costs the caller.
 pub const MAX_LIST: u32 = 1024;
 
+/// The most text in such a list, in bytes: what the engine passes to a program. Counted while the list is read,
+/// because a small message can name one text a thousand times.
+pub const MAX_LIST_BYTES: usize = 2 << 20;
+
 /// Refuses a list of more than [`MAX_LIST`] entries.
 fn bounded(what: &str, length: u32) -> capnp::Result<()> {
     if length > MAX_LIST {
@@ -29,9 +33,16 @@ fn bounded(what: &str, length: u32) -> capnp::Result<()> {
 /// The texts of a list, each checked to be UTF-8 without NUL, which no argument may hold.
 fn texts(what: &str, list: capnp::text_list::Reader<'_>) -> capnp::Result<Vec<String>> {
     bounded(what, list.len())?;
+    let mut total = 0usize;
     list.iter()
         .map(|text| {
             let text = text?.to_str()?;
+            total = total.saturating_add(text.len());
+            if total > MAX_LIST_BYTES {
+                return Err(capnp::Error::failed(format!(
+                    "{what}: more than {MAX_LIST_BYTES} bytes"
+                )));
+            }
             if text.contains('\0') {
                 return Err(capnp::Error::failed(format!(
                     "{what}: {text:?} holds a NUL"

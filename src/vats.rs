@@ -20,11 +20,12 @@ use std::pin::Pin;
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Waker};
 use std::thread::JoinHandle;
 
 use capnp::capability::{Client, FromClientHook};
-use capnp_rpc::RpcSystem;
 use capnp_rpc::rpc_twoparty_capnp::Side;
+use capnp_rpc::{Disconnector, RpcSystem};
 use futures::FutureExt;
 use network::Network;
 use tokio::sync::mpsc;
@@ -37,6 +38,10 @@ const QUEUED_JOBS: usize = 1024;
 
 /// Turns of the vat's task queue between looks at its timers and at what other threads have sent.
 const TURNS_BETWEEN_EVENTS: u32 = 31;
+
+/// Threads beside a vat for what blocks: files of an image, hashing. More would take the processor from the
+/// vats themselves.
+const BLOCKING_THREADS: usize = 4;
 
 type Job = Box<dyn FnOnce() -> Pin<Box<dyn Future<Output = ()>>> + Send>;
 
@@ -84,6 +89,7 @@ impl Vats {
             let (jobs, queue) = mpsc::channel(QUEUED_JOBS);
             let runtime = tokio::runtime::Builder::new_current_thread()
                 .enable_all()
+                .max_blocking_threads(BLOCKING_THREADS)
                 .event_interval(TURNS_BETWEEN_EVENTS)
                 .build()?;
             let thread = std::thread::Builder::new()
@@ -217,10 +223,13 @@ impl Peer {
     ) -> Self {
         let network = Box::new(Network::new(transport, side));
         let closer = network.closer();
-        let system = Rc::new(RefCell::new(RpcSystem::new(network, bootstrap)));
+        let system = RpcSystem::new(network, bootstrap);
+        let hangup = Hangup(system.get_disconnector());
+        let system = Rc::new(RefCell::new(system));
         let driven = system.clone();
         scope.spawn(async move {
             let _closer = closer;
+            let _hangup = hangup;
             let ended = poll_fn(|context| driven.borrow_mut().poll_unpin(context)).await;
             // A connection ends with an error when its peer breaks the protocol. The callers on both
             // sides have been told by then.
@@ -244,6 +253,17 @@ impl Peer {
             capnp::Error::failed("a connection was asked for its bootstrap from within".into())
         })?;
         Ok(system.bootstrap(self.side))
+    }
+}
+
+/// Takes a connection's tables apart when its task ends. Without that, a call that is pending keeps all
+/// that the connection exported alive: the call holds the connection, and the connection the call.
+struct Hangup(Disconnector<Side>);
+
+impl Drop for Hangup {
+    fn drop(&mut self) {
+        // The first poll does it; what is left is to wait for the other side, which the transport does.
+        let _ = self.0.poll_unpin(&mut Context::from_waker(Waker::noop()));
     }
 }
 

@@ -111,11 +111,15 @@ pub async fn run(args: RunArgs) -> anyhow::Result<u8> {
         .with("executor", Grant::Executor(node.cells().clone()))
         .image(image.clone());
     let process = node.cells().spawn(&program, setup, grants).await?;
-    let code = supervise(&process, &terminal, &mut signals).await;
-    tokio::select! {
-        () = terminal.drained() => {}
-        // Whoever should take the output does not; a signal ends the wait.
-        _ = signals.next() => {}
+    let (code, end) = supervise(&process, &terminal, &mut signals).await;
+    match end {
+        End::Own => tokio::select! {
+            () = terminal.drained() => {}
+            // Whoever should take the output does not; a signal ends the wait.
+            _ = signals.next() => {}
+        },
+        // Asked to stop, we do not wait for long for somebody to take what is left.
+        End::Asked => drop(tokio::time::timeout(GRACE, terminal.drained()).await),
     }
     node.shutdown().await;
     Ok(code)
@@ -195,10 +199,16 @@ fn take(path: &Path, scratch: &Path, store: &Path) -> anyhow::Result<TempDir> {
     Ok(directory)
 }
 
+/// Whose idea it was that the guest ended.
+enum End {
+    Own,
+    Asked,
+}
+
 /// Runs until the guest has ended, or was made to. Returns the code to end with.
-async fn supervise(process: &Process, terminal: &Terminal, signals: &mut Signals) -> u8 {
+async fn supervise(process: &Process, terminal: &Terminal, signals: &mut Signals) -> (u8, End) {
     let asked = tokio::select! {
-        exit = process.wait() => return report(&exit),
+        exit = process.wait() => return (report(&exit), End::Own),
         asked = signals.next() => asked,
     };
     tracing::info!("stopping; once more to stop at once");
@@ -209,11 +219,12 @@ async fn supervise(process: &Process, terminal: &Terminal, signals: &mut Signals
         _ = signals.next() => end(process).await,
         () = tokio::time::sleep(GRACE) => end(process).await,
     };
-    match (asked, exit) {
+    let code = match (asked, exit) {
         (Asked::Interrupt, _) => INTERRUPTED,
         (Asked::Terminate, Exit::Killed) => TERMINATED,
         (Asked::Terminate, _) => 0,
-    }
+    };
+    (code, End::Asked)
 }
 
 async fn end(process: &Process) -> Exit {

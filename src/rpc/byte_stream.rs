@@ -6,12 +6,23 @@
 use capnp::capability::Rc;
 use cell::stdio::{Reader, Writer};
 use schema::system_capnp::byte_stream;
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 /// The most that one read returns, 1 MiB: what the schema promises.
 pub const MAX_READ_BYTES: u32 = 1 << 20;
 
+/// Reads and writes of one stream that may be under way. Each that waits costs the host a place in the pipe's
+/// list of those to wake; no reader has a use for more.
+const MAX_UNDER_WAY: usize = 16;
+
 /// A stream of a cell, from outside.
-pub enum ByteStream {
+pub struct ByteStream {
+    end: End,
+    places: Semaphore,
+}
+
+/// The host's end of a pipe.
+pub enum End {
     /// What the cell writes.
     Reading(Reader),
     /// What the cell reads.
@@ -19,23 +30,41 @@ pub enum ByteStream {
 }
 
 impl ByteStream {
+    /// A stream over this end.
+    pub fn new(end: End) -> Self {
+        Self {
+            end,
+            places: Semaphore::new(MAX_UNDER_WAY),
+        }
+    }
+
+    /// Counts one more read or write, for as long as the result lives.
+    fn enter(&self) -> capnp::Result<SemaphorePermit<'_>> {
+        self.places.try_acquire().map_err(|_| {
+            capnp::Error::overloaded(format!(
+                "this stream has {MAX_UNDER_WAY} reads and writes under way; wait for one"
+            ))
+        })
+    }
+
     fn reader(&self) -> capnp::Result<&Reader> {
-        match self {
-            Self::Reading(reader) => Ok(reader),
-            Self::Writing(_) => Err(capnp::Error::failed(
+        match &self.end {
+            End::Reading(reader) => Ok(reader),
+            End::Writing(_) => Err(capnp::Error::failed(
                 "this stream is for writing only".into(),
             )),
         }
     }
 
     async fn write_all(&self, data: &[u8]) -> capnp::Result<()> {
-        match self {
-            Self::Writing(writer) => writer.write(data).await.map_err(|_| {
+        let _place = self.enter()?;
+        match &self.end {
+            End::Writing(writer) => writer.write(data).await.map_err(|_| {
                 capnp::Error::disconnected(
                     "the stream is closed, or nobody reads it any more".into(),
                 )
             }),
-            Self::Reading(_) => Err(capnp::Error::failed(
+            End::Reading(_) => Err(capnp::Error::failed(
                 "this stream is for reading only".into(),
             )),
         }
@@ -54,6 +83,7 @@ impl byte_stream::Server for ByteStream {
                 "read: maxBytes is 0; ask for at least 1".into(),
             ));
         }
+        let _place = self.enter()?;
         let data = self
             .reader()?
             .read(max_bytes.min(MAX_READ_BYTES) as usize)
@@ -75,9 +105,9 @@ impl byte_stream::Server for ByteStream {
         _params: byte_stream::CloseParams,
         _results: byte_stream::CloseResults,
     ) -> capnp::Result<()> {
-        match &*self {
-            Self::Reading(reader) => reader.close(),
-            Self::Writing(writer) => writer.close(),
+        match &self.end {
+            End::Reading(reader) => reader.close(),
+            End::Writing(writer) => writer.close(),
         }
         Ok(())
     }
@@ -92,6 +122,7 @@ impl byte_stream::Server for ByteStream {
         mut results: byte_stream::PumpResults,
     ) -> capnp::Result<()> {
         let into = params.get()?.get_into()?;
+        let _place = self.enter()?;
         let reader = self.reader()?;
         let mut total = 0u64;
         loop {

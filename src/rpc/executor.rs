@@ -13,6 +13,7 @@ use cell::stdio;
 use cell::{Limits, Setup, Stdin, Stdout};
 use image::Image;
 use schema::system_capnp::{executor, grant, limits, process, program, source};
+use tokio::sync::{OnceCell, Semaphore, SemaphorePermit};
 
 use super::process::{Process, Stdio};
 use super::session::{Grant, Grants};
@@ -30,9 +31,17 @@ const STDERR_BYTES: usize = 64 << 10;
 /// The largest component that is read from an image by path, 64 MiB, as for the first cell's.
 const MAX_COMPONENT_BYTES: u64 = 64 << 20;
 
+/// Programs that one executor loads at a time; others wait. A load holds up to [`MAX_COMPONENT_BYTES`] of memory,
+/// and a place among the compilations of the whole node.
+const LOADS_UNDER_WAY: usize = 2;
+
+/// The longest name of a grant, in bytes.
+const MAX_GRANT_NAME_BYTES: usize = 256;
+
 /// The face of the node's ability to run programs.
 pub struct Executor {
     cells: Cells,
+    loads: Semaphore,
     spawner: Spawner,
     image: Option<Arc<Image>>,
 }
@@ -43,9 +52,16 @@ impl Executor {
     pub fn new(cells: Cells, spawner: Spawner, image: Option<Arc<Image>>) -> Rc<Self> {
         Rc::new(Self {
             cells,
+            loads: Semaphore::new(LOADS_UNDER_WAY),
             spawner,
             image,
         })
+    }
+
+    /// One of the places for loads; waits for it.
+    async fn turn(&self) -> capnp::Result<SemaphorePermit<'_>> {
+        let turn = self.loads.acquire().await;
+        turn.map_err(|error| capnp::Error::failed(error.to_string()))
     }
 
     async fn load_bytes(&self, wasm: Bytes) -> capnp::Result<cell::Program> {
@@ -62,6 +78,7 @@ impl executor::Server for Executor {
         params: executor::RunBytesParams,
         mut results: executor::RunBytesResults,
     ) -> capnp::Result<()> {
+        let _turn = self.turn().await?;
         let params = params.get()?;
         let args = texts("args", params.get_args()?)?;
         let env = environment(params.get_env()?)?;
@@ -99,6 +116,7 @@ impl executor::Server for Executor {
         params: executor::LoadParams,
         mut results: executor::LoadResults,
     ) -> capnp::Result<()> {
+        let _turn = self.turn().await?;
         let source = params.get()?.get_source()?;
         let wasm = match source.which()? {
             source::None(()) => {
@@ -117,6 +135,7 @@ impl executor::Server for Executor {
         let program = Program {
             program: self.load_bytes(wasm.clone()).await?,
             wasm,
+            cid: OnceCell::new(),
             cells: self.cells.clone(),
             spawner: self.spawner.clone(),
         };
@@ -143,6 +162,8 @@ impl Executor {
 struct Program {
     program: cell::Program,
     wasm: Bytes,
+    /// Its name, once somebody has asked.
+    cid: OnceCell<content::Cid>,
     cells: Cells,
     spawner: Spawner,
 }
@@ -153,11 +174,16 @@ impl program::Server for Program {
         _params: program::CidParams,
         mut results: program::CidResults,
     ) -> capnp::Result<()> {
-        let wasm = self.wasm.clone();
-        let cid = tokio::task::spawn_blocking(move || content::import::cid_of_file(&wasm))
-            .await
-            .map_err(|error| capnp::Error::failed(error.to_string()))?
-            .map_err(|error| capnp::Error::failed(format!("cid: {error}")))?;
+        let cid = self
+            .cid
+            .get_or_try_init(async || {
+                let wasm = self.wasm.clone();
+                tokio::task::spawn_blocking(move || content::import::cid_of_file(&wasm))
+                    .await
+                    .map_err(|error| capnp::Error::failed(error.to_string()))?
+                    .map_err(|error| capnp::Error::failed(format!("cid: {error}")))
+            })
+            .await?;
         results.get().set_cid(&cid.to_bytes());
         Ok(())
     }
@@ -209,6 +235,12 @@ impl Program {
         let mut grants = Grants::default();
         for entry in list {
             let name = entry.get_name()?.to_str()?;
+            if name.len() > MAX_GRANT_NAME_BYTES {
+                return Err(capnp::Error::failed(format!(
+                    "grants: a name of {} bytes; at most {MAX_GRANT_NAME_BYTES} are accepted",
+                    name.len()
+                )));
+            }
             if name.is_empty() {
                 return Err(capnp::Error::failed("grants: one has no name".into()));
             }

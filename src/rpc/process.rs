@@ -8,7 +8,7 @@ use cell::stdio::{Reader, Writer};
 use schema::system_capnp::{byte_stream, process};
 use tokio::sync::OnceCell;
 
-use super::byte_stream::ByteStream;
+use super::byte_stream::{ByteStream, End};
 use crate::cells::{Process as Cell, Status};
 use crate::vats::Spawner;
 
@@ -39,9 +39,9 @@ impl Process {
     pub fn new(cell: Cell, stdio: Stdio, spawner: Spawner) -> Rc<Self> {
         Rc::new(Self {
             cell,
-            stdin: super::client(Rc::new(ByteStream::Writing(stdio.stdin))),
-            stdout: super::client(Rc::new(ByteStream::Reading(stdio.stdout))),
-            stderr: super::client(Rc::new(ByteStream::Reading(stdio.stderr))),
+            stdin: super::client(Rc::new(ByteStream::new(End::Writing(stdio.stdin)))),
+            stdout: super::client(Rc::new(ByteStream::new(End::Reading(stdio.stdout)))),
+            stderr: super::client(Rc::new(ByteStream::new(End::Reading(stdio.stderr)))),
             bootstrap: OnceCell::new(),
             spawner,
         })
@@ -133,15 +133,6 @@ impl process::Server for Process {
             .get()
             .init_cap()
             .set_as_capability(cap.hook.add_ref());
-        Ok(())
-    }
-
-    async fn detach(
-        self: Rc<Self>,
-        _params: process::DetachParams,
-        _results: process::DetachResults,
-    ) -> capnp::Result<()> {
-        self.cell.detach();
         Ok(())
     }
 

@@ -82,20 +82,6 @@ fn a_guest_that_goes_on_is_terminated() {
     assert!(stage.ww.scratch().is_empty());
 }
 
-// A guest's children end with it, also when that was not their idea.
-#[test]
-fn children_end_with_their_parent() {
-    let environment = Environment::new(guests::RUNBYTES);
-    environment.copy(guests::SPIN, "bin/spin.wasm");
-    let ww = crate::ww();
-    let mut running =
-        Running::start(&mut ww.guest_command(&environment, &["--unread", "/bin/spin.wasm"]));
-    running.stderr_line("listening");
-    running.interrupt();
-    assert_eq!(running.code(), 130);
-    assert!(ww.scratch().is_empty());
-}
-
 // Row 37: whatever the code, all that was written arrives.
 #[test]
 fn what_was_written_last_arrives_before_the_code() {

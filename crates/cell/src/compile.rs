@@ -289,6 +289,9 @@ pub fn compile_main() -> ExitCode {
 }
 
 fn serve_order() -> io::Result<()> {
+    // The deadline is the parent's to keep, so nobody would stop this process once the parent has gone.
+    #[cfg(target_os = "linux")]
+    rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL))?;
     let mut input = io::stdin().lock();
     let order = Order::read(&mut input)?;
     order.restrict_this_process()?;

@@ -1,5 +1,6 @@
 //! How a cell ended.
 
+use crate::host;
 use crate::limits::Limits;
 use std::fmt;
 use std::time::Duration;
@@ -65,11 +66,6 @@ impl Exit {
         }
     }
 
-    /// Whether the guest ended by itself, and well.
-    pub fn is_success(&self) -> bool {
-        *self == Exit::Exited(0)
-    }
-
     /// Tells how a guest ended from the error that its call gave. `growth_refused` says whether it
     /// has just been refused memory, `began` whether it was instantiated.
     pub(crate) fn from_error(
@@ -119,6 +115,10 @@ impl Exit {
                          stack overflow ends"
                             .to_owned()
                     }
+                    _ if is_overlong_call(error) => format!(
+                        "it passed its host more than {} bytes in one call",
+                        host::hostcall_bytes(limits)
+                    ),
                     _ => printable(&error.root_cause().to_string()),
                 },
                 backtrace: backtrace.map(render).unwrap_or_default(),
@@ -146,6 +146,15 @@ impl fmt::Display for Exit {
             Exit::Failed { message } => write!(f, "could not start: {message}"),
         }
     }
+}
+
+/// Whether the guest passed more in one call than the host takes. Wasmtime has no type for this error; its
+/// words decide about the wording here and about nothing else.
+fn is_overlong_call(error: &wasmtime::Error) -> bool {
+    error
+        .root_cause()
+        .to_string()
+        .contains("fuel allocated for hostcalls has been exhausted")
 }
 
 /// Whether a memory fault was at a small negative address. Compilers keep their own stack, for what

@@ -139,11 +139,6 @@ impl Splitter {
         self.partial.is_empty()
     }
 
-    /// Bytes of the message that has begun and not ended.
-    pub fn partial_bytes(&self) -> usize {
-        self.partial.len()
-    }
-
     /// How many more bytes it takes to know the message's length, or at least more of its table.
     fn missing_table(&self) -> usize {
         let table = match read_u32(&self.partial, 0) {

@@ -131,7 +131,7 @@ fn component_handles(limits: &Limits) -> usize {
 /// What one call may carry from the guest to the host, in bytes: twice a message, so that one which
 /// is somewhat too large is refused as `too-large`; anything beyond is a trap. Tighter is better,
 /// since a host call is not interrupted by the tick.
-fn hostcall_bytes(limits: &Limits) -> usize {
+pub(crate) fn hostcall_bytes(limits: &Limits) -> usize {
     const LEAST: usize = 1 << 20;
     limits.message_bytes.saturating_mul(2).max(LEAST)
 }
