@@ -293,3 +293,96 @@ impl Export {
         Peer::connect(scope, self.0, Side::Client, None).bootstrap()
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use schema::system_capnp::byte_stream;
+
+    /// A stream whose reads never end.
+    struct Endless;
+
+    impl byte_stream::Server for Endless {
+        async fn read(
+            self: Rc<Self>,
+            _params: byte_stream::ReadParams,
+            _results: byte_stream::ReadResults,
+        ) -> capnp::Result<()> {
+            std::future::pending().await
+        }
+    }
+
+    fn on_a_vat(test: impl Future<Output = ()> + 'static) {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
+        LocalSet::new().block_on(&runtime, test);
+    }
+
+    #[test]
+    fn a_pending_call_keeps_nothing_alive_once_the_exporter_has_ended() {
+        on_a_vat(async {
+            let (exporter, importer) = (Scope::default(), Scope::default());
+            let endless = Rc::new(Endless);
+            let alive = Rc::downgrade(&endless);
+            let cap: byte_stream::Client = capnp_rpc::new_client_from_rc(endless);
+            let export = Export::new(&exporter.spawner(), cap.client);
+            let stream: byte_stream::Client = export.import(&importer.spawner()).unwrap();
+            let mut request = stream.read_request();
+            request.get().set_max_bytes(1);
+            let mut read = request.send().promise;
+            // The call has arrived once the server holds itself for it.
+            while alive.strong_count() < 2 {
+                assert!(futures::poll!(&mut read).is_pending());
+                tokio::task::yield_now().await;
+            }
+
+            exporter.shutdown().await;
+
+            assert!(read.await.is_err());
+            assert!(alive.upgrade().is_none());
+            importer.shutdown().await;
+        });
+    }
+
+    #[test]
+    fn a_capability_works_from_another_vat() {
+        let vats = Vats::start(std::num::NonZeroUsize::new(2).unwrap()).unwrap();
+        let (exports, exported) = std::sync::mpsc::channel();
+        let (answers, answered) = std::sync::mpsc::channel();
+        let [here, there] = [0, 1].map(|index| vats.vats.get(index).unwrap().clone());
+        futures::executor::block_on(async move {
+            here.spawn(move || async move {
+                let scope = Scope::default();
+                let (reader, writer) = cell::stdio::pipe(16);
+                writer.write(b"across").await.unwrap();
+                let end = crate::rpc::byte_stream::End::Reading(reader);
+                let stream = crate::rpc::byte_stream::ByteStream::new(end);
+                let cap: byte_stream::Client = capnp_rpc::new_client(stream);
+                exports
+                    .send(Export::new(&scope.spawner(), cap.client))
+                    .unwrap();
+                std::future::pending().await
+            })
+            .await
+            .unwrap();
+            let export = exported.recv().unwrap();
+            there
+                .spawn(move || async move {
+                    let scope = Scope::default();
+                    let stream: byte_stream::Client = export.import(&scope.spawner()).unwrap();
+                    let mut request = stream.read_request();
+                    request.get().set_max_bytes(16);
+                    let answer = request.send().promise.await.unwrap();
+                    answers
+                        .send(answer.get().unwrap().get_data().unwrap().to_vec())
+                        .unwrap();
+                })
+                .await
+                .unwrap();
+        });
+        assert_eq!(answered.recv().unwrap(), b"across");
+    }
+}
