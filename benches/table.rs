@@ -175,10 +175,10 @@ fn spawn(runtime: &tokio::runtime::Runtime) -> Vec<Line> {
         let cells = cells();
         let mut lines = Vec::new();
         for (name, path) in [
-            ("plain wasi hello", guests::HELLO),
-            ("hello with the SDK", guests::HELLO),
+            ("hello", guests::HELLO.to_owned()),
+            ("a guest that grafts", guest("graft")),
         ] {
-            let program = cells.load(wasm(path)).await.unwrap();
+            let program = cells.load(wasm(&path)).await.unwrap();
             let mut samples = Vec::new();
             for _ in 0..WARM_UP + 1000 {
                 let start = Instant::now();
