@@ -1,5 +1,7 @@
 //! The performance table: `make bench`, or `cargo bench --bench table -- ROW…` for some of its rows.
 //!
+//! A row is reproduced by its first word: `cargo bench --bench table -- spawn`.
+//!
 //! Each row is a median, with the 99th percentile where one is worth having, and a ratio to a peer that was
 //! measured in the same run. Absolute times say more about the machine than about us; ratios are
 //! what SPECIFICATION.md promises.
@@ -49,6 +51,7 @@ fn main() {
         .enable_all()
         .build()
         .unwrap();
+    println!("reproduce a row by its first word: cargo bench --bench table -- spawn\n");
     println!("{:<44} {:>12} {:>12}  remark", "row", "median", "p99");
     for (name, row) in ROWS {
         if wanted.is_empty() || wanted.iter().any(|wanted| name.contains(wanted.as_str())) {

@@ -18,7 +18,7 @@ step 'guest target' scripts/wasm-target.sh
 step 'parts' scripts/parts.sh
 step 'guests' scripts/guests.sh build --release --target wasm32-wasip2
 step 'host: all tests' cargo test --workspace --no-fail-fast
-step 'SDK: tests on the host' cargo test --manifest-path std/Cargo.toml --package runtime \
+step 'std: tests on the host' cargo test --manifest-path std/Cargo.toml --workspace \
     --target-dir "${CARGO_TARGET_DIR:-target}/guest" --no-fail-fast
 
 parts=$(scripts/parts.sh --list | while IFS=$'\t' read -r name state; do

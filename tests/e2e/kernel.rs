@@ -23,6 +23,7 @@ fn image() -> Environment {
     let environment = Environment::new(guests::KERNEL);
     environment
         .copy(guests::HELLO, "bin/hello.wasm")
+        .copy(guests::SHELL, "bin/shell.wasm")
         .copy(guests::EXIT_CODE, "bin/exit_code.wasm")
         .copy(guests::PRINT_ENV, "bin/print_env.wasm")
         .copy(guests::PANICS, "bin/panics.wasm")
@@ -40,6 +41,14 @@ fn ready(stderr: &str) -> String {
     let id = event["peer_id"].as_str().unwrap().to_owned();
     id.parse::<swarm::PeerId>().unwrap();
     id
+}
+
+// Row 57: the shell is a program like any other; started by the kernel it has no input, and so no commands.
+#[test]
+fn the_shell_runs_as_a_program_of_the_kernel() {
+    let (ww, image) = (ww(), image());
+    let ran = script(&ww, &image, "shell\nexecutor echo after\n").ok();
+    assert_eq!(ran.stdout(), "after\n");
 }
 
 // Rows 51, 103: off a terminal it runs a script, without a prompt.

@@ -115,24 +115,31 @@ fn the_quick_start_works_as_written() {
     assert!(component.starts_with(b"\0asm\x0d\0\x01\0"));
 }
 
-// Rows 48, 52, 56, 65.
+// Rows 48, 52, 56, 57, 65: the standard programs build and run as written.
 #[test]
-fn the_standard_kernel_builds_and_runs_as_written() {
+fn the_standard_programs_build_and_run_as_written() {
     let place = place();
     // Where the tests' own kernel was built, so that it is not built twice.
     let built = Path::new(guests::KERNEL).ancestors().nth(3).unwrap();
-    let mut build = place.command(&["build", "std/kernel"]);
-    build.current_dir(project()).env("CARGO_TARGET_DIR", built);
-    finish(&mut build).ok();
-    assert!(project().join("std/kernel/boot/main.wasm").exists());
-
     let input = Environment::empty();
     input.write("script", "host id\n");
-    let mut run = place.command(&["run", "--port", "0", "std/kernel"]);
-    run.current_dir(project())
-        .stdin(fs::File::open(input.join("script")).unwrap());
-    let id = finish(&mut run).ok().stdout();
-    id.trim().parse::<swarm::PeerId>().unwrap();
+    for program in ["std/kernel", "std/shell"] {
+        let mut build = place.command(&["build", program]);
+        build.current_dir(project()).env("CARGO_TARGET_DIR", built);
+        finish(&mut build).ok();
+        assert!(project().join(program).join("boot/main.wasm").exists());
+
+        let mut run = place.command(&["run", "--port", "0", program]);
+        run.current_dir(project())
+            .stdin(fs::File::open(input.join("script")).unwrap());
+        let ran = finish(&mut run).ok();
+        ran.stdout().trim().parse::<swarm::PeerId>().unwrap();
+        // Only the first cell of a node announces it.
+        assert_eq!(
+            ran.stderr().contains("\"event\":\"ready\""),
+            program == "std/kernel"
+        );
+    }
 }
 
 /// The arguments of each `ww` in a command line.
