@@ -16,7 +16,7 @@ const DEFAULT: &str = "ww=info";
 const FLOOR: &str = "warn";
 /// The library crates that `ww` stands for in a filter.
 const OWN_CRATES: &[&str] = &[
-    "atom", "cell", "content", "image", "membrane", "schema", "swarm",
+    "atom", "cell", "content", "image", "membrane", "schema", "swarm", "vat",
 ];
 
 /// Sends the events of this process to standard error. A filter that cannot be read is reported

@@ -1,0 +1,62 @@
+//! The beginning of a call on this vat.
+
+use std::future::Future as _;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, Waker};
+
+use capnp::Error;
+use capnp::capability::Promise;
+use capnp::private::capability::{ClientHook, ParamsHook, ResultsHook};
+
+use crate::outcome::Outcome;
+use crate::vat;
+
+/// A call that is to begin.
+pub(crate) struct Start {
+    pub(crate) target: Box<dyn ClientHook>,
+    pub(crate) interface_id: u64,
+    pub(crate) method_id: u16,
+    pub(crate) params: Box<dyn ParamsHook>,
+    pub(crate) results: Box<dyn ResultsHook>,
+    pub(crate) outcome: Rc<Outcome>,
+}
+
+impl Start {
+    /// Runs the call's first part at once, so that calls begin in the order in which they were made. Most
+    /// end there.
+    pub(crate) fn run(self) {
+        let Self {
+            target,
+            interface_id,
+            method_id,
+            params,
+            results,
+            outcome,
+        } = self;
+        if !outcome.is_wanted() {
+            return vat::discard((target, params, results));
+        }
+        let mut promise = target.call(interface_id, method_id, params, results);
+        vat::discard(target);
+        match Pin::new(&mut promise).poll(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(result) => outcome.returned(result),
+            Poll::Pending => go_on(promise, outcome),
+        }
+    }
+}
+
+/// Leaves a call to a task, which polls it again with a waker of its own.
+fn go_on(promise: Promise<(), Error>, outcome: Rc<Outcome>) {
+    if !outcome.is_wanted() {
+        return vat::discard(promise);
+    }
+    let settled = Rc::clone(&outcome);
+    let task = vat::spawn(async move {
+        let result = promise.await;
+        settled.returned(result);
+    });
+    if let Some(task) = task {
+        outcome.runs_as(task);
+    }
+}

@@ -1,0 +1,542 @@
+//! Answers: calls from the peer, until they have returned and the peer has said that it is done with
+//! them.
+
+use std::collections::HashMap;
+use std::rc::Rc;
+use std::task::Waker;
+
+use capnp::Error;
+use capnp::capability::Promise;
+use capnp::private::capability::{ClientHook, PipelineHook, RequestHook};
+
+use super::capabilities::{
+    Described, Descriptor, Registered, Unregistered, descriptors, path, write_table,
+};
+use super::{Shared, Tables};
+use crate::call::Start;
+use crate::error::{self, Violation};
+use crate::limits::Limits;
+use crate::message::{Incoming, Outgoing};
+use crate::outcome::{Handle, Observer, Outcome, Path, Settled, Written};
+use crate::payload::{Payload, writable};
+use crate::reference;
+use crate::results::{self, Results};
+use crate::rpc_capnp::{call, finish, message as wire, message_target, return_};
+use crate::vat::{self, Turn};
+
+#[derive(Default)]
+pub(super) struct Answers {
+    entries: HashMap<u32, Answer>,
+    bytes: usize,
+}
+
+struct Answer {
+    handle: Handle,
+    /// What its message, and then its results, keep in memory.
+    bytes: usize,
+    /// What the results gave the peer.
+    exports: Vec<u32>,
+    /// Calls in a row, each on the promised result of the one before.
+    depth: u32,
+    /// The results are kept, to be named as those of a question of ours.
+    kept: bool,
+    returned: bool,
+}
+
+impl Answers {
+    pub(super) fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    pub(super) fn bytes_in_flight(&self) -> usize {
+        self.bytes
+    }
+
+    fn set_bytes(&mut self, id: u32, bytes: usize) {
+        if let Some(answer) = self.entries.get_mut(&id) {
+            self.bytes = self.bytes.saturating_sub(answer.bytes);
+            answer.bytes = bytes;
+            self.bytes = self.bytes.saturating_add(bytes);
+        }
+    }
+
+    fn remove(&mut self, id: u32) -> Option<Answer> {
+        let answer = self.entries.remove(&id)?;
+        self.bytes = self.bytes.saturating_sub(answer.bytes);
+        Some(answer)
+    }
+
+    fn admit(&self, bytes: usize, limits: &Limits) -> Result<(), Error> {
+        if self.entries.len() >= limits.answers {
+            return Err(Error::overloaded(format!(
+                "{} calls are under way; at most that many are taken",
+                limits.answers
+            )));
+        }
+        let most = limits.bytes_in_flight.saturating_mul(2);
+        if self.bytes.saturating_add(bytes) > most {
+            return Err(Error::overloaded(format!(
+                "calls with {} bytes are under way; at most {most} are taken",
+                self.bytes
+            )));
+        }
+        Ok(())
+    }
+}
+
+/// What a message is addressed to.
+pub(super) struct Addressed {
+    pub(super) hook: Box<dyn ClientHook>,
+    /// How many calls it is promised by.
+    depth: u32,
+}
+
+impl Tables {
+    /// Whoever is to be told that there is room again.
+    fn room(&mut self, limits: &Limits) -> Option<Waker> {
+        if self.answers.bytes > limits.bytes_in_flight {
+            return None;
+        }
+        self.room.take()
+    }
+}
+
+impl Shared {
+    /// What a message is addressed to.
+    pub(super) fn target(
+        &self,
+        target: message_target::Reader<'_>,
+    ) -> Result<Addressed, Violation> {
+        match target.which()? {
+            message_target::ImportedCap(id) => {
+                let export = self.tables.borrow().exports.get(id);
+                Ok(Addressed {
+                    hook: export.ok_or(Violation::NoSuchExport(id))?.add_ref(),
+                    depth: 0,
+                })
+            }
+            message_target::PromisedAnswer(answer) => {
+                let answer = answer?;
+                let id = answer.get_question_id();
+                let path = path(answer, &self.limits)?;
+                let depth = match self.tables.borrow().answers.entries.get(&id) {
+                    Some(answer) if !answer.returned => answer.depth,
+                    _ => 0,
+                };
+                Ok(Addressed {
+                    hook: self.promised(id, path),
+                    depth,
+                })
+            }
+        }
+    }
+
+    /// A capability in the results of an answer, or a broken one that says why there is none.
+    pub(super) fn promised(&self, answer: u32, path: Option<Path>) -> Box<dyn ClientHook> {
+        let Some(path) = path else {
+            return reference::broken(Error::failed(format!(
+                "a promised capability that is more than {} steps away, or by steps that are unknown",
+                self.limits.path_steps
+            )));
+        };
+        let handle = match self.tables.borrow().answers.entries.get(&answer) {
+            Some(answer) => answer.handle.clone(),
+            None => {
+                return reference::broken(Error::failed(
+                    "the call has returned no capability, or is finished with".into(),
+                ));
+            }
+        };
+        handle.capability(&path)
+    }
+
+    pub(super) fn on_bootstrap(self: &Rc<Self>, id: u32) -> Result<(), Violation> {
+        if self.tables.borrow().answers.entries.contains_key(&id) {
+            return Err(Violation::QuestionInUse(id));
+        }
+        if let Err(error) = self.tables.borrow().answers.admit(0, &self.limits) {
+            self.refuse(id, &error);
+            return Ok(());
+        }
+        let outcome = self.admit(id, 0, 1, false);
+        let result = match &self.bootstrap {
+            None => Err(Error::failed("there is no bootstrap capability".into())),
+            Some(bootstrap) => {
+                let (mut message, mut caps) = results::empty();
+                writable(&mut message, &mut caps)
+                    .map(|mut content| content.set_as_capability(bootstrap.add_ref()))
+                    .map(|()| Some((message, caps)))
+            }
+        };
+        match result {
+            Ok(written) => {
+                outcome.let_go(written);
+                outcome.returned(Ok(()));
+            }
+            Err(error) => outcome.returned(Err(error)),
+        }
+        Ok(())
+    }
+
+    fn admit(self: &Rc<Self>, id: u32, bytes: usize, depth: u32, kept: bool) -> Rc<Outcome> {
+        let outcome = Outcome::new(Some(Observer {
+            connection: Rc::downgrade(self),
+            answer: id,
+        }));
+        let mut tables = self.tables.borrow_mut();
+        tables.answers.bytes = tables.answers.bytes.saturating_add(bytes);
+        tables.answers.entries.insert(
+            id,
+            Answer {
+                handle: Handle::new(&outcome),
+                bytes,
+                exports: Vec::new(),
+                depth,
+                kept,
+                returned: false,
+            },
+        );
+        outcome
+    }
+
+    /// `true` when the call is in a form that is not served.
+    pub(super) fn on_call(
+        self: &Rc<Self>,
+        message: Incoming,
+        bytes: usize,
+    ) -> Result<Option<Incoming>, Violation> {
+        let head = CallHead::read(self, &message)?;
+        let id = head.id;
+        if self.tables.borrow().answers.entries.contains_key(&id) {
+            return Err(Violation::QuestionInUse(id));
+        }
+        let kept = match head.send_results_to {
+            SendResultsTo::Caller => false,
+            SendResultsTo::Yourself => true,
+            SendResultsTo::Unknown => return Ok(Some(message)),
+        };
+        let (descriptors, depth) = match self.check(&head, bytes) {
+            Ok(depth) => (head.descriptors.unwrap_or_default(), depth),
+            Err(error) => {
+                self.refuse(id, &error);
+                return Ok(None);
+            }
+        };
+        let caps = self.import_all(descriptors)?;
+        let outcome = self.admit(id, bytes, depth, kept);
+        vat::push(Turn::Start(Start {
+            target: head.target.hook,
+            interface_id: head.interface_id,
+            method_id: head.method_id,
+            params: Box::new(Payload::received(message, caps)),
+            results: Box::new(Results::new(&outcome)),
+            outcome,
+        }));
+        Ok(None)
+    }
+
+    /// Whether a call is taken, and how deep in a row it is.
+    fn check(&self, head: &CallHead, bytes: usize) -> Result<u32, Error> {
+        let Some(descriptors) = &head.descriptors else {
+            return Err(Error::overloaded(format!(
+                "a call with more than {} capabilities",
+                self.limits.message_capabilities
+            )));
+        };
+        self.has_room_for(descriptors)?;
+        self.tables.borrow().answers.admit(bytes, &self.limits)?;
+        let depth = head.target.depth.saturating_add(1);
+        if depth > self.limits.pipeline_depth {
+            return Err(Error::overloaded(format!(
+                "{depth} calls in a row, each on the promised result of the one before; at most {} are taken",
+                self.limits.pipeline_depth
+            )));
+        }
+        Ok(depth)
+    }
+
+    /// Answers a call that is not taken. The peer has its parameters back, and need not finish.
+    fn refuse(self: &Rc<Self>, id: u32, error: &Error) {
+        self.tell(|message| {
+            let mut returned = message.init_return();
+            returned.set_answer_id(id);
+            returned.set_release_param_caps(true);
+            returned.set_no_finish_needed(true);
+            error::write(error, returned.init_exception());
+        });
+    }
+
+    pub(super) fn on_finish(self: &Rc<Self>, finish: finish::Reader<'_>) {
+        let id = finish.get_question_id();
+        let (answer, released, room) = {
+            let mut tables = self.tables.borrow_mut();
+            // One that needs no finish may get one.
+            let Some(mut answer) = tables.answers.remove(id) else {
+                return;
+            };
+            let exports = std::mem::take(&mut answer.exports);
+            let released = match finish.get_release_result_caps() {
+                true => tables.exports.take_back(&exports),
+                false => Vec::new(),
+            };
+            let room = tables.room(&self.limits);
+            (answer, released, room)
+        };
+        if !answer.returned {
+            self.tell(|message| {
+                let mut returned = message.init_return();
+                returned.set_answer_id(id);
+                returned.set_release_param_caps(false);
+                returned.set_canceled(());
+            });
+        }
+        vat::discard((answer.handle, released));
+        if let Some(room) = room {
+            room.wake();
+        }
+    }
+
+    /// Sends what became of a call, if the peer still wants to know. Returns what capabilities in the
+    /// results are, from now on, for calls that the peer has already made on them.
+    pub(crate) fn send_return(
+        self: &Rc<Self>,
+        outcome: &Rc<Outcome>,
+        id: u32,
+        result: Result<Written, Error>,
+    ) -> Settled {
+        let kept = match self.tables.borrow().answers.entries.get(&id) {
+            Some(answer) if Rc::ptr_eq(answer.handle.outcome(), outcome) => Some(answer.kept),
+            _ => None,
+        };
+        let settled = match kept {
+            Some(false) => match result {
+                Ok(written) => self.send_results(id, written),
+                Err(error) => {
+                    self.send_exception(id, &error);
+                    Err(error)
+                }
+            },
+            Some(true) => {
+                self.return_kept(id);
+                result.map(payload)
+            }
+            None => return result.map(payload),
+        };
+        let room = self.tables.borrow_mut().room(&self.limits);
+        if let Some(room) = room {
+            room.wake();
+        }
+        settled
+    }
+
+    fn send_results(self: &Rc<Self>, id: u32, written: Written) -> Settled {
+        let (mut message, caps) = written.unwrap_or_else(results::empty);
+        let sent = self.describe_all(&caps).and_then(|mut described| {
+            let sent = self.tables.borrow_mut().send_results(
+                id,
+                &mut message,
+                &mut described,
+                &self.limits,
+            );
+            match sent {
+                Ok(registered) => Ok((registered, described)),
+                Err(unregistered) => {
+                    vat::discard(described);
+                    Err(unregistered.into_error())
+                }
+            }
+        });
+        vat::discard(caps);
+        match sent {
+            Ok((registered, described)) => {
+                self.watch(registered.fresh);
+                let pinned = described.into_iter().map(Described::into_pinned).collect();
+                Ok(Rc::new(Payload::built(message, pinned)))
+            }
+            Err(error) => {
+                self.send_exception(id, &error);
+                Err(error)
+            }
+        }
+    }
+
+    fn send_exception(self: &Rc<Self>, id: u32, error: &Error) {
+        {
+            let mut tables = self.tables.borrow_mut();
+            tables.answers.set_bytes(id, 0);
+            if let Some(answer) = tables.answers.entries.get_mut(&id) {
+                answer.returned = true;
+            }
+        }
+        self.tell(|message| {
+            let mut returned = message.init_return();
+            returned.set_answer_id(id);
+            returned.set_release_param_caps(false);
+            error::write(error, returned.init_exception());
+        });
+    }
+
+    /// The results stay here.
+    fn return_kept(self: &Rc<Self>, id: u32) {
+        if let Some(answer) = self.tables.borrow_mut().answers.entries.get_mut(&id) {
+            answer.returned = true;
+        }
+        self.tell(|message| {
+            let mut returned = message.init_return();
+            returned.set_answer_id(id);
+            returned.set_release_param_caps(false);
+            returned.set_results_sent_elsewhere(());
+        });
+    }
+
+    /// Answers a call with a question to the same peer: it has the results itself.
+    pub(crate) fn answer_with_question(
+        self: &Rc<Self>,
+        outcome: &Rc<Outcome>,
+        request: Box<dyn RequestHook>,
+    ) -> (Promise<(), Error>, Box<dyn PipelineHook>) {
+        let Some((question, ended, pipeline)) = request.tail_send() else {
+            let error = Error::overloaded("the call cannot be passed on to its own caller".into());
+            let broken = Outcome::new(None);
+            broken.settle(Err(error.clone()));
+            return (Promise::err(error), Box::new(Handle::new(&broken)));
+        };
+        if let Some(observer) = outcome.answer_elsewhere(pipeline.add_ref()) {
+            if let Some(answer) = self
+                .tables
+                .borrow_mut()
+                .answers
+                .entries
+                .get_mut(&observer.answer)
+            {
+                answer.returned = true;
+            }
+            self.tell(|message| {
+                let mut returned = message.init_return();
+                returned.set_answer_id(observer.answer);
+                returned.set_release_param_caps(false);
+                returned.set_take_from_other_question(question);
+            });
+        }
+        (ended, pipeline)
+    }
+
+    /// Settles a question with results that were kept for it.
+    pub(super) fn take_results(
+        self: &Rc<Self>,
+        question: &Rc<Outcome>,
+        answer: u32,
+    ) -> Result<(), Violation> {
+        let handle = {
+            let mut tables = self.tables.borrow_mut();
+            let kept = tables.answers.entries.get_mut(&answer);
+            let kept = kept.filter(|answer| answer.kept);
+            let answer = kept.ok_or(Violation::NoSuchResults(answer))?;
+            // They can be taken once.
+            answer.kept = false;
+            answer.handle.clone()
+        };
+        question.redirect(Box::new(handle.clone()));
+        let question = Rc::downgrade(question);
+        vat::spawn(async move {
+            let settled = handle.wait().await;
+            match question.upgrade() {
+                Some(question) => question.settle(settled),
+                None => vat::discard(settled),
+            }
+        });
+        Ok(())
+    }
+}
+
+fn payload(written: Written) -> Rc<Payload> {
+    let (message, caps) = written.unwrap_or_else(results::empty);
+    Rc::new(Payload::built(message, caps))
+}
+
+impl Tables {
+    fn send_results(
+        &mut self,
+        id: u32,
+        message: &mut Outgoing,
+        described: &mut [Described],
+        limits: &Limits,
+    ) -> Result<Registered, Unregistered> {
+        let registered = self.register(described, limits)?;
+        // Without capabilities nothing can be asked of the results any more.
+        let over = described.is_empty();
+        let sent = fill(message, id, described, over).and_then(|()| self.send(message, limits));
+        let bytes = match sent {
+            Ok(bytes) => bytes,
+            Err(error) => return Err(self.unregister(registered, error)),
+        };
+        if over {
+            // Its handle is not the last: whoever sends this holds the call.
+            self.answers.remove(id);
+        } else {
+            self.answers.set_bytes(id, bytes);
+            if let Some(answer) = self.answers.entries.get_mut(&id) {
+                answer.returned = true;
+                answer.exports.clone_from(&registered.exports);
+            }
+        }
+        Ok(registered)
+    }
+}
+
+fn fill(message: &mut Outgoing, id: u32, described: &[Described], over: bool) -> Result<(), Error> {
+    let root: wire::Builder<'_> = message.get_root()?;
+    let wire::Return(returned) = root.which()? else {
+        return Err(Error::failed("results that are not a return".into()));
+    };
+    let mut returned = returned?;
+    returned.set_answer_id(id);
+    returned.set_release_param_caps(false);
+    returned.set_no_finish_needed(over);
+    if let return_::Results(results) = returned.which()? {
+        write_table(described, results?);
+    }
+    Ok(())
+}
+
+/// What a `Call` says, beside its content.
+struct CallHead {
+    id: u32,
+    target: Addressed,
+    interface_id: u64,
+    method_id: u16,
+    send_results_to: SendResultsTo,
+    /// Of its capabilities, unless there are too many.
+    descriptors: Option<Vec<Descriptor>>,
+}
+
+enum SendResultsTo {
+    Caller,
+    Yourself,
+    Unknown,
+}
+
+impl CallHead {
+    fn read(connection: &Shared, message: &Incoming) -> Result<Self, Violation> {
+        let root: wire::Reader<'_> = message.get_root()?;
+        let wire::Call(call) = root.which()? else {
+            return Err(Error::failed("a message that is not a call".into()).into());
+        };
+        let call: call::Reader<'_> = call?;
+        let send_results_to = match call.get_send_results_to().which() {
+            Ok(call::send_results_to::Caller(())) => SendResultsTo::Caller,
+            Ok(call::send_results_to::Yourself(())) => SendResultsTo::Yourself,
+            Ok(call::send_results_to::ThirdParty(_)) | Err(capnp::NotInSchema(_)) => {
+                SendResultsTo::Unknown
+            }
+        };
+        Ok(Self {
+            id: call.get_question_id(),
+            target: connection.target(call.get_target()?)?,
+            interface_id: call.get_interface_id(),
+            method_id: call.get_method_id(),
+            send_results_to,
+            descriptors: descriptors(call.get_params()?, &connection.limits)?,
+        })
+    }
+}

@@ -1,0 +1,419 @@
+//! What becomes of a call: results that may not be there yet, and the capabilities in them.
+//!
+//! One of these stands behind every call, whoever makes it: this vat on an object of its own, a peer on
+//! an object of this vat (an *answer*), this vat on an object of a peer (a *question*). It is pending or
+//! it is settled, and it is settled once. Whoever still cares holds a [`Handle`]; when the last one goes,
+//! the call is cancelled, or the peer is told that it is finished with.
+
+use std::cell::{Cell, RefCell};
+use std::future::Future;
+use std::pin::Pin;
+use std::rc::{Rc, Weak};
+use std::task::{Context, Poll};
+
+use capnp::capability::{self, Promise};
+use capnp::private::capability::{ClientHook, PipelineHook, PipelineOp};
+use capnp::private::layout::CapTable;
+use capnp::{Error, any_pointer};
+
+use crate::connection::{Notice, QuestionName, Shared};
+use crate::message::Outgoing;
+use crate::payload::{Payload, Response};
+use crate::reference::{self, Node, Reference};
+use crate::vat::{self, TaskId, Turn};
+use crate::waiters::{Place, Waiters};
+
+/// Steps from the root of results to a capability in them: pointer fields of structs.
+pub(crate) type Path = Vec<u16>;
+
+/// Results as their writer left them: nothing, if nothing was written.
+pub(crate) type Written = Option<(Outgoing, CapTable)>;
+
+/// How a call settles.
+pub(crate) type Settled = Result<Rc<Payload>, Error>;
+
+pub(crate) struct Outcome {
+    state: RefCell<State>,
+    handles: Cell<usize>,
+    origin: Cell<Origin>,
+    /// Whom to send the results to, and what they are, until the call settles.
+    observer: RefCell<Option<Observer>>,
+    server: RefCell<Server>,
+    /// Whether the results are another question's, so that this call is pending until it is finished.
+    elsewhere: Cell<bool>,
+}
+
+enum State {
+    Pending(Pending),
+    Settled(Settled),
+}
+
+#[derive(Default)]
+struct Pending {
+    waiters: Waiters,
+    /// The promises for capabilities in the results.
+    pipelined: Vec<(Path, Weak<Node>)>,
+    /// Where those capabilities come from, when that is known before the results are.
+    pipeline: Option<Box<dyn PipelineHook>>,
+}
+
+/// Where a call is, for whoever ends it.
+#[derive(Default)]
+enum Origin {
+    /// Not begun, or over.
+    #[default]
+    Nowhere,
+    /// It runs on this vat.
+    Task(TaskId),
+    /// A peer has been asked.
+    Question(Weak<Shared>, QuestionName),
+}
+
+/// The peer that is to be sent the results.
+pub(crate) struct Observer {
+    pub(crate) connection: Weak<Shared>,
+    pub(crate) answer: u32,
+}
+
+/// The server's side of a call on this vat: it has ended once its method has returned and has let go
+/// of its results, in either order.
+#[derive(Default)]
+enum Server {
+    #[default]
+    Running,
+    Returned,
+    LetGo(Written),
+}
+
+impl Outcome {
+    /// A call on this vat that has not begun. `observer` is the peer that asked, if one did.
+    pub(crate) fn new(observer: Option<Observer>) -> Rc<Self> {
+        Self::with_origin(Origin::Nowhere, observer)
+    }
+
+    /// A question to a peer.
+    pub(crate) fn question(connection: Weak<Shared>, name: QuestionName) -> Rc<Self> {
+        Self::with_origin(Origin::Question(connection, name), None)
+    }
+
+    fn with_origin(origin: Origin, observer: Option<Observer>) -> Rc<Self> {
+        Rc::new(Self {
+            state: RefCell::new(State::Pending(Pending::default())),
+            handles: Cell::new(0),
+            origin: Cell::new(origin),
+            observer: RefCell::new(observer),
+            server: RefCell::default(),
+            elsewhere: Cell::new(false),
+        })
+    }
+
+    /// Whether anybody cares.
+    pub(crate) fn is_wanted(&self) -> bool {
+        self.handles.get() > 0
+    }
+
+    /// Says which task runs the call.
+    pub(crate) fn runs_as(&self, task: TaskId) {
+        self.origin.set(Origin::Task(task));
+    }
+
+    /// The method has returned.
+    pub(crate) fn returned(self: &Rc<Self>, result: Result<(), Error>) {
+        let server = match result {
+            Err(error) => return self.finish(Err(error)),
+            Ok(()) => std::mem::replace(&mut *self.server.borrow_mut(), Server::Returned),
+        };
+        if let Server::LetGo(written) = server {
+            self.finish(Ok(written));
+        }
+    }
+
+    /// The method has let go of its results.
+    pub(crate) fn let_go(self: &Rc<Self>, written: Written) {
+        let server = self.server.take();
+        match server {
+            Server::Returned => self.finish(Ok(written)),
+            Server::Running | Server::LetGo(_) => {
+                *self.server.borrow_mut() = Server::LetGo(written);
+            }
+        }
+    }
+
+    fn finish(self: &Rc<Self>, result: Result<Written, Error>) {
+        if self.elsewhere.get() {
+            return vat::discard(result);
+        }
+        let observer = self.observer.take();
+        let asker = observer.and_then(|observer| {
+            let connection = observer.connection.upgrade()?;
+            Some((connection, observer.answer))
+        });
+        let settled = match asker {
+            Some((connection, answer)) => connection.send_return(self, answer, result),
+            None => result.map(|written| {
+                let (message, caps) = written.unwrap_or_else(crate::results::empty);
+                Rc::new(Payload::built(message, caps))
+            }),
+        };
+        self.settle(settled);
+    }
+
+    /// The connection of the peer that asked, if one did and has not been answered.
+    pub(crate) fn asker(&self) -> Option<Rc<Shared>> {
+        self.observer.borrow().as_ref()?.connection.upgrade()
+    }
+
+    /// The results will be those of another question: the peer that asked is to be told so.
+    pub(crate) fn answer_elsewhere(&self, pipeline: Box<dyn PipelineHook>) -> Option<Observer> {
+        self.elsewhere.set(true);
+        self.redirect(pipeline);
+        self.observer.take()
+    }
+
+    /// Settles the call, unless it is settled already.
+    pub(crate) fn settle(&self, settled: Settled) {
+        self.forget_task();
+        let mut state = self.state.borrow_mut();
+        let State::Pending(pending) = &mut *state else {
+            drop(state);
+            vat::discard(settled);
+            return;
+        };
+        let pending = std::mem::take(pending);
+        *state = State::Settled(settled.clone());
+        drop(state);
+        let woken = {
+            let mut waiters = pending.waiters;
+            waiters.take()
+        };
+        // Promises go first: calls that were made before the results came must be ahead of those that
+        // follow from them.
+        if pending.pipeline.is_none() {
+            resolve_all(pending.pipelined, |path| capability_at(&settled, path));
+        }
+        woken.wake();
+        vat::discard((settled, pending.pipeline));
+    }
+
+    /// A task has done its work. A question is still to be finished.
+    fn forget_task(&self) {
+        match self.origin.take() {
+            question @ Origin::Question(..) => self.origin.set(question),
+            Origin::Task(_) | Origin::Nowhere => {}
+        }
+    }
+
+    /// The peer needs not be told that the question is finished with.
+    pub(crate) fn is_finished(&self) {
+        self.origin.take();
+    }
+
+    /// Says where the capabilities of the results come from, before the results do.
+    pub(crate) fn redirect(&self, pipeline: Box<dyn PipelineHook>) {
+        let pipelined = match &mut *self.state.borrow_mut() {
+            State::Pending(pending) if pending.pipeline.is_none() => {
+                pending.pipeline = Some(pipeline.add_ref());
+                std::mem::take(&mut pending.pipelined)
+            }
+            _ => Vec::new(),
+        };
+        resolve_all(pipelined, |path| pipeline.get_pipelined_cap(&ops(path)));
+        vat::discard(pipeline);
+    }
+
+    /// The results, if they are there.
+    pub(crate) fn settled(&self) -> Option<Settled> {
+        match &*self.state.borrow() {
+            State::Pending(_) => None,
+            State::Settled(settled) => Some(settled.clone()),
+        }
+    }
+
+    fn poll(&self, place: &mut Place, context: &Context<'_>) -> Poll<Settled> {
+        match &mut *self.state.borrow_mut() {
+            State::Settled(settled) => Poll::Ready(settled.clone()),
+            State::Pending(pending) => {
+                pending.waiters.register(place, context);
+                Poll::Pending
+            }
+        }
+    }
+
+    fn forget(&self, place: &mut Place) {
+        if let State::Pending(pending) = &mut *self.state.borrow_mut() {
+            pending.waiters.forget(place);
+        }
+    }
+}
+
+fn resolve_all(
+    pipelined: Vec<(Path, Weak<Node>)>,
+    capability: impl Fn(&[u16]) -> Box<dyn ClientHook>,
+) {
+    for (path, promise) in pipelined {
+        if let Some(promise) = promise.upgrade() {
+            reference::resolve(&promise, capability(&path));
+        }
+    }
+}
+
+/// The capability at a path, or a broken one that says why there is none.
+fn capability_at(settled: &Settled, path: &[u16]) -> Box<dyn ClientHook> {
+    let found = match settled {
+        Ok(payload) => payload
+            .content()
+            .and_then(|content| content.get_pipelined_cap(&ops(path))),
+        Err(error) => Err(error.clone()),
+    };
+    found.unwrap_or_else(reference::broken)
+}
+
+fn ops(path: &[u16]) -> Vec<PipelineOp> {
+    path.iter()
+        .map(|field| PipelineOp::GetPointerField(*field))
+        .collect()
+}
+
+/// The steps of a pipelined call, without those that do nothing.
+pub(crate) fn path(ops: &[PipelineOp]) -> Path {
+    ops.iter()
+        .filter_map(|op| match op {
+            PipelineOp::Noop => None,
+            PipelineOp::GetPointerField(field) => Some(*field),
+        })
+        .collect()
+}
+
+/// Someone who cares what becomes of a call.
+pub(crate) struct Handle(Rc<Outcome>);
+
+impl Handle {
+    pub(crate) fn new(outcome: &Rc<Outcome>) -> Self {
+        outcome.handles.set(outcome.handles.get().saturating_add(1));
+        Self(Rc::clone(outcome))
+    }
+
+    /// The call.
+    pub(crate) fn outcome(&self) -> &Rc<Outcome> {
+        &self.0
+    }
+
+    /// Its results, when they are there.
+    pub(crate) fn wait(self) -> Wait {
+        Wait {
+            handle: self,
+            place: Place::default(),
+        }
+    }
+
+    /// The capability at a path of the results, whether or not they are there.
+    pub(crate) fn capability(&self, path: &[u16]) -> Box<dyn ClientHook> {
+        let pipeline = match &mut *self.0.state.borrow_mut() {
+            State::Settled(_) => None,
+            State::Pending(pending) => match &pending.pipeline {
+                Some(pipeline) => Some(pipeline.add_ref()),
+                None => return Box::new(Reference(self.promise(&mut pending.pipelined, path))),
+            },
+        };
+        match (pipeline, self.0.settled()) {
+            (Some(pipeline), _) => pipeline.get_pipelined_cap(&ops(path)),
+            (None, Some(settled)) => capability_at(&settled, path),
+            (None, None) => reference::broken(Error::failed("a call without an outcome".into())),
+        }
+    }
+
+    /// The one promise for a path, so that what is asked of it twice keeps its order.
+    fn promise(&self, pipelined: &mut Vec<(Path, Weak<Node>)>, path: &[u16]) -> Rc<Node> {
+        let known = pipelined.iter().find(|(other, _)| other == path);
+        if let Some(promise) = known.and_then(|(_, promise)| promise.upgrade()) {
+            return promise;
+        }
+        pipelined.retain(|(_, promise)| promise.strong_count() > 0);
+        let promise = match self.question() {
+            Some((connection, id)) => {
+                Node::promise_of(Node::pipelined(connection, id, self.clone(), path.to_vec()))
+            }
+            None => Node::promise_from(self.clone()),
+        };
+        pipelined.push((path.to_vec(), Rc::downgrade(&promise)));
+        promise
+    }
+
+    /// The question, and the connection over which it went, if it is one.
+    fn question(&self) -> Option<(Weak<Shared>, u32)> {
+        let origin = self.0.origin.take();
+        let connection = match &origin {
+            Origin::Question(connection, name) => Some((connection.clone(), name.id)),
+            _ => None,
+        };
+        self.0.origin.set(origin);
+        connection
+    }
+
+    /// The hook from which calls on capabilities in the results are made.
+    pub(crate) fn pipeline(&self) -> any_pointer::Pipeline {
+        any_pointer::Pipeline::new(Box::new(self.clone()))
+    }
+
+    /// The results for a caller who waits for them.
+    pub(crate) fn response(self) -> Promise<capability::Response<any_pointer::Owned>, Error> {
+        Promise::from_future(async move {
+            let payload = self.wait().await?;
+            Ok(capability::Response::new(Box::new(Response(payload))))
+        })
+    }
+}
+
+impl Clone for Handle {
+    fn clone(&self) -> Self {
+        Self::new(&self.0)
+    }
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        let left = self.0.handles.get().saturating_sub(1);
+        self.0.handles.set(left);
+        if left > 0 {
+            return;
+        }
+        match self.0.origin.take() {
+            Origin::Nowhere => {}
+            Origin::Task(task) => vat::cancel(task),
+            Origin::Question(connection, name) => {
+                vat::push(Turn::Notify(connection, Notice::Finish(name)));
+            }
+        }
+    }
+}
+
+impl PipelineHook for Handle {
+    fn add_ref(&self) -> Box<dyn PipelineHook> {
+        Box::new(self.clone())
+    }
+
+    fn get_pipelined_cap(&self, ops: &[PipelineOp]) -> Box<dyn ClientHook> {
+        self.capability(&path(ops))
+    }
+}
+
+/// Waits for a call to settle.
+pub(crate) struct Wait {
+    handle: Handle,
+    place: Place,
+}
+
+impl Future for Wait {
+    type Output = Settled;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Settled> {
+        let Self { handle, place } = &mut *self;
+        handle.0.poll(place, context)
+    }
+}
+
+impl Drop for Wait {
+    fn drop(&mut self) {
+        self.handle.0.forget(&mut self.place);
+    }
+}

@@ -1,0 +1,261 @@
+//! Promises: references to what is not known yet.
+//!
+//! A promise either has a *road*, a peer that will pass calls on until it says what the promise is, or
+//! keeps calls itself until then. When it resolves to something that the calls on the road will reach by
+//! another way, later calls wait until the earlier ones have come back (an *embargo*), so that calls on
+//! one reference are delivered in the order in which they were made.
+
+use std::any::Any;
+use std::cell::{Cell, RefCell};
+use std::future::Future;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+
+use capnp::Error;
+use capnp::capability;
+use capnp::private::capability::ClientHook;
+
+use super::{Node, Reference, broken, innermost, is_broken, resolution};
+use crate::limits::MAX_HOPS;
+use crate::outcome::Handle;
+use crate::slot::{Backlog, Call, Entry, Resume, Target};
+use crate::vat::{self, TaskId, Turn};
+use crate::waiters::{Place, Waiters};
+
+pub(crate) struct Promised(RefCell<State>);
+
+enum State {
+    Waiting(Waiting),
+    Resolved(Box<dyn ClientHook>),
+}
+
+struct Waiting {
+    road: Option<Rc<Node>>,
+    /// Whether calls have taken the road.
+    travelled: Cell<bool>,
+    backlog: Backlog,
+    waiters: Waiters,
+    /// The call whose results this promise is for.
+    call: Option<Handle>,
+    /// The task that will resolve it.
+    task: Option<TaskId>,
+}
+
+impl Promised {
+    pub(super) fn new(road: Option<Rc<Node>>, call: Option<Handle>) -> Self {
+        Self(RefCell::new(State::Waiting(Waiting {
+            road,
+            travelled: Cell::new(false),
+            backlog: Backlog::default(),
+            waiters: Waiters::default(),
+            call,
+            task: None,
+        })))
+    }
+
+    /// What it has resolved to.
+    pub(super) fn resolution(&self) -> Option<Box<dyn ClientHook>> {
+        match &*self.0.borrow() {
+            State::Waiting(_) => None,
+            State::Resolved(hook) => Some(hook.add_ref()),
+        }
+    }
+
+    /// The road, for a call that takes it.
+    pub(super) fn take_road(&self) -> Option<Rc<Node>> {
+        match &*self.0.borrow() {
+            State::Waiting(waiting) => {
+                let road = waiting.road.clone()?;
+                waiting.travelled.set(true);
+                Some(road)
+            }
+            State::Resolved(_) => None,
+        }
+    }
+
+    /// The road, for a look.
+    pub(super) fn road(&self) -> Option<Rc<Node>> {
+        match &*self.0.borrow() {
+            State::Waiting(waiting) => waiting.road.clone(),
+            State::Resolved(_) => None,
+        }
+    }
+
+    /// Says which task will resolve it. The task ends with the promise.
+    pub(crate) fn resolved_by(&self, task: TaskId) {
+        match &mut *self.0.borrow_mut() {
+            State::Waiting(waiting) => waiting.task = Some(task),
+            State::Resolved(_) => {}
+        }
+    }
+}
+
+impl Drop for Promised {
+    fn drop(&mut self) {
+        match self.0.replace(State::Resolved(broken(unresolved()))) {
+            State::Waiting(waiting) => {
+                if let Some(task) = waiting.task {
+                    vat::cancel(task);
+                }
+                vat::discard((waiting.road, waiting.call));
+            }
+            State::Resolved(hook) => vat::discard(hook),
+        }
+    }
+}
+
+fn unresolved() -> Error {
+    Error::failed("a promise that nobody will resolve".into())
+}
+
+/// Resolves a promise, once; what comes later is ignored.
+pub(crate) fn resolve(node: &Rc<Node>, to: Box<dyn ClientHook>) {
+    let Some(promise) = node.as_promise() else {
+        return vat::discard(to);
+    };
+    if promise.resolution().is_some() {
+        return vat::discard(to);
+    }
+    let to = acyclic(node, to);
+    let to = match embargoed_road(promise) {
+        Some(road) => embargo(&road, to),
+        None => to,
+    };
+    let mut state = promise.0.borrow_mut();
+    let State::Waiting(waiting) = &mut *state else {
+        drop(state);
+        return vat::discard(to);
+    };
+    let mut waiters = std::mem::take(&mut waiting.waiters);
+    let before = std::mem::replace(&mut *state, State::Resolved(to.add_ref()));
+    drop(state);
+    if let State::Waiting(waiting) = before {
+        // Calls that waited begin before any that follow from the resolution.
+        while let Some(entry) = waiting.backlog.pop() {
+            let target = Target::Resolved(to.add_ref());
+            vat::push(Turn::Resume(Resume { entry, target }));
+        }
+        vat::discard((waiting.road, waiting.call));
+    }
+    waiters.take().wake();
+    vat::discard(to);
+}
+
+/// Where a promise leads if it is resolved like this: to an end, or round in a circle.
+fn acyclic(node: &Rc<Node>, to: Box<dyn ClientHook>) -> Box<dyn ClientHook> {
+    let mut hook = to;
+    for _ in 0..MAX_HOPS {
+        if Node::of(&*hook).is_some_and(|other| Rc::ptr_eq(&other, node)) {
+            return broken(Error::failed("a promise that resolves to itself".into()));
+        }
+        match resolution(&*hook) {
+            Some(next) => vat::discard(std::mem::replace(&mut hook, next)),
+            None => return hook,
+        }
+    }
+    innermost(hook)
+}
+
+fn embargoed_road(promise: &Promised) -> Option<Rc<Node>> {
+    match &*promise.0.borrow() {
+        State::Waiting(waiting) if waiting.travelled.get() => waiting.road.clone(),
+        _ => None,
+    }
+}
+
+/// Keeps calls from overtaking those on the road, if where they go is reached by another way.
+fn embargo(road: &Node, to: Box<dyn ClientHook>) -> Box<dyn ClientHook> {
+    let Some(connection) = road.connection().and_then(std::rc::Weak::upgrade) else {
+        return to;
+    };
+    let same_way = Node::of(&*to)
+        .and_then(|node| node.road())
+        .and_then(|end| end.connection()?.upgrade())
+        .is_some_and(|other| Rc::ptr_eq(&other, &connection));
+    if same_way || is_broken(&*to) {
+        return to;
+    }
+    match connection.embargo(road, to) {
+        Ok(embargoed) => Box::new(Reference(embargoed)),
+        Err(error) => broken(error),
+    }
+}
+
+/// Lets a call wait for a promise to resolve.
+pub(super) fn park(node: &Rc<Node>, call: Call) -> capability::Promise<(), Error> {
+    match backlog(node) {
+        Some(backlog) => backlog.park(call, Rc::clone(node) as Rc<dyn Any>),
+        None => capability::Promise::err(unresolved()),
+    }
+}
+
+/// Lets a parked call wait for another promise, or gives it back if that has resolved or has a road.
+pub(super) fn adopt(node: &Rc<Node>, entry: Entry) -> Option<Entry> {
+    let mut target = Rc::clone(node);
+    if let Some(resolution) = node.as_promise().and_then(Promised::resolution) {
+        let end = innermost(resolution);
+        match Node::of(&*end) {
+            Some(node) => target = node,
+            None => return Some(entry),
+        }
+    }
+    match backlog(&target) {
+        Some(backlog) => {
+            backlog.adopt(entry, target as Rc<dyn Any>);
+            None
+        }
+        None => Some(entry),
+    }
+}
+
+/// Where calls wait, if they have to.
+fn backlog(node: &Node) -> Option<Backlog> {
+    match &*node.as_promise()?.0.borrow() {
+        State::Waiting(waiting) if waiting.road.is_none() => Some(waiting.backlog.clone()),
+        _ => None,
+    }
+}
+
+/// Waits for a promise to resolve.
+pub(super) struct Resolution {
+    node: Rc<Node>,
+    place: Place,
+}
+
+impl Resolution {
+    pub(super) fn new(node: &Rc<Node>) -> Self {
+        Self {
+            node: Rc::clone(node),
+            place: Place::default(),
+        }
+    }
+}
+
+impl Future for Resolution {
+    type Output = Result<Box<dyn ClientHook>, Error>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let Self { node, place } = &mut *self;
+        let Some(promise) = node.as_promise() else {
+            return Poll::Ready(Ok(Box::new(Reference(Rc::clone(node)))));
+        };
+        match &mut *promise.0.borrow_mut() {
+            State::Resolved(hook) => Poll::Ready(Ok(hook.add_ref())),
+            State::Waiting(waiting) => {
+                waiting.waiters.register(place, context);
+                Poll::Pending
+            }
+        }
+    }
+}
+
+impl Drop for Resolution {
+    fn drop(&mut self) {
+        if let Some(promise) = self.node.as_promise()
+            && let State::Waiting(waiting) = &mut *promise.0.borrow_mut()
+        {
+            waiting.waiters.forget(&mut self.place);
+        }
+    }
+}
