@@ -8,11 +8,12 @@
 use crate::control::Shared;
 use crate::engine::{Place, Ticker};
 use crate::exit::Exit;
-use crate::host::conversation::Conversation;
-use crate::host::{self, State};
+use crate::host::{self, Conversation, State};
 use crate::limits::{Limiter, Limits};
 use crate::load::Code;
 use crate::program::Program;
+use crate::queue::ReadEnd;
+use crate::recipient::Recipient;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -32,7 +33,7 @@ pub struct Cell {
 pub(crate) struct Start {
     pub(crate) program: Program,
     pub(crate) wasi: WasiCtx,
-    pub(crate) conversation: Conversation,
+    pub(crate) incoming: ReadEnd,
     pub(crate) limits: Limits,
 }
 
@@ -64,18 +65,45 @@ impl Cell {
         Self { start, owner }
     }
 
-    /// Runs the cell to its end. May be polled on any thread of a Tokio runtime with timers, beside
-    /// other cells and other work. Dropping it ends the cell, as does dropping the cell unrun.
-    pub async fn run(self) -> Exit {
-        // In this order: dropped half-way, the guest goes before its end is published.
-        let Cell { start, mut owner } = self;
+    /// Runs the cell to its end, and hands what it says to `recipient`. The thread that polls this
+    /// first is the cell's, and a Tokio runtime with timers has to be there; other cells and other work
+    /// may be beside it. Dropping it ends the cell, as does dropping the cell unrun.
+    ///
+    /// The future is not `Send`, whatever the recipient is, so that it stays on that thread.
+    pub fn run(self, recipient: impl Recipient) -> impl Future<Output = Exit> {
+        let Cell { start, owner } = self;
+        let life = Life {
+            start,
+            recipient: Box::new(recipient),
+            owner,
+        };
+        life.run()
+    }
+}
+
+/// A cell with everything that it needs to run. Dropped at any point, the owner goes last, so that the
+/// end is published after everything else has gone.
+struct Life {
+    start: Start,
+    recipient: Box<dyn Recipient>,
+    owner: Owner,
+}
+
+impl Life {
+    async fn run(self) -> Exit {
+        let Life {
+            start,
+            recipient,
+            mut owner,
+        } = self;
         let exit = {
             let shared = owner.shared.clone();
             let ticker = start.program.engine().ticker().clone();
             let wall_time = start.limits.wall_time;
+            let guest = start.run(recipient, shared.clone(), ticker.clone());
             let supervised = Supervised {
                 alarm: wall_time.map(|limit| Box::pin(tokio::time::sleep(limit))),
-                guest: Box::pin(start.run(shared.clone(), ticker.clone())),
+                guest: Box::pin(guest),
                 shared,
                 ticker,
             };
@@ -139,11 +167,16 @@ impl<G: Future<Output = Exit>> Future for Supervised<G> {
 }
 
 impl Start {
-    async fn run(self, shared: Arc<Shared>, ticker: Arc<Ticker>) -> Exit {
+    async fn run(
+        self,
+        recipient: Box<dyn Recipient>,
+        shared: Arc<Shared>,
+        ticker: Arc<Ticker>,
+    ) -> Exit {
         let Start {
             program,
             wasi,
-            conversation,
+            incoming,
             limits,
         } = self;
         let code = match program.code(limits.fuel.is_some()).await {
@@ -155,6 +188,8 @@ impl Start {
             }
         };
         let limiter = Limiter::new(&limits, shared.clone());
+        let conversation =
+            Conversation::new(incoming, recipient, limits.message_bytes, shared.clone());
         let engine = code.pre.engine();
         let mut store = match host::store(engine, wasi, conversation, &limits, limiter) {
             Ok(store) => store,

@@ -5,6 +5,7 @@ use futures::task::AtomicWaker;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
+use thiserror::Error;
 use tokio::sync::Notify;
 
 /// A handle on a cell that anybody may hold, on any thread, for as long as they like. It does not
@@ -36,7 +37,9 @@ pub struct Usage {
 
 impl Control {
     /// Ends the cell wherever it is: in a tight loop, in a host call, in a poll. Returns at once; the
-    /// cell is gone within a few ticks if its task is run. Harmless if it has ended.
+    /// cell is gone within a few ticks if its task is run. Once this has returned nothing more is
+    /// delivered to its recipient, except a delivery that was under way on another thread. Harmless
+    /// if it has ended.
     pub fn kill(&self) {
         self.shared.killed.store(true, Ordering::Release);
         self.shared.task.wake();
@@ -77,6 +80,11 @@ impl Control {
     }
 }
 
+/// The cell was killed.
+#[derive(Clone, Copy, Debug, Error)]
+#[error("the cell was killed")]
+pub(crate) struct Killed;
+
 /// What a cell and its controls share.
 #[derive(Default)]
 pub(crate) struct Shared {
@@ -102,6 +110,16 @@ impl Shared {
         Self {
             metered,
             ..Self::default()
+        }
+    }
+
+    /// # Errors
+    /// It was killed. A host call that returns this ends the guest on the spot.
+    pub(crate) fn check_alive(&self) -> Result<(), Killed> {
+        if self.killed.load(Ordering::Acquire) {
+            Err(Killed)
+        } else {
+            Ok(())
         }
     }
 

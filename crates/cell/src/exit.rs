@@ -1,5 +1,6 @@
 //! How a cell ended.
 
+use crate::control::Killed;
 use crate::host;
 use crate::limits::Limits;
 use std::fmt;
@@ -76,6 +77,9 @@ impl Exit {
     ) -> Self {
         if let Some(I32Exit(code)) = error.downcast_ref() {
             return Exit::Exited(u8::try_from(*code).unwrap_or(1));
+        }
+        if let Some(Killed) = error.downcast_ref() {
+            return Exit::Killed;
         }
         let out_of_memory = Exit::OutOfMemory {
             limit_bytes: limits.memory_bytes,

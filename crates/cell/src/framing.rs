@@ -18,6 +18,10 @@ const WORD_BYTES: u64 = 8;
 /// A partial message's buffer is reserved in steps of at most this many bytes.
 const RESERVE_BYTES: usize = 64 << 10;
 
+/// A buffer that has grown beyond this many bytes is given back after its message. Most messages are
+/// small, and a stream that is cut up is so again and again.
+const KEPT_BYTES: usize = 4 << 10;
+
 /// Why bytes are not a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum FramingError {
@@ -100,22 +104,23 @@ impl Splitter {
         }
     }
 
-    /// Takes the next bytes of the stream and hands each message that they complete to `message`.
+    /// Takes the next bytes of the stream and hands each message that they complete to `message`: a
+    /// whole one straight from `chunk`, one that came in pieces from a buffer.
     ///
     /// # Errors
-    /// The stream breaks a bound. It cannot be continued after that: where the next message would
-    /// begin is unknown.
-    pub fn feed(
+    /// The stream breaks a bound, or `message` failed. It cannot be continued after that: where the
+    /// next message would begin is unknown.
+    pub fn feed<E: From<FramingError>>(
         &mut self,
         mut chunk: &[u8],
-        mut message: impl FnMut(Vec<u8>),
-    ) -> Result<(), FramingError> {
+        mut message: impl FnMut(&[u8]) -> Result<(), E>,
+    ) -> Result<(), E> {
         while !chunk.is_empty() {
             if self.partial.is_empty()
                 && let Some(length) = message_length(chunk, self.limit)?
                 && let Some((whole, rest)) = chunk.split_at_checked(length)
             {
-                message(whole.to_vec());
+                message(whole)?;
                 chunk = rest;
                 continue;
             }
@@ -128,7 +133,12 @@ impl Splitter {
             self.partial.extend_from_slice(now);
             chunk = rest;
             if message_length(&self.partial, self.limit)? == Some(self.partial.len()) {
-                message(std::mem::take(&mut self.partial));
+                let whole = std::mem::take(&mut self.partial);
+                message(&whole)?;
+                if whole.capacity() <= KEPT_BYTES {
+                    self.partial = whole;
+                    self.partial.clear();
+                }
             }
         }
         Ok(())
@@ -192,7 +202,12 @@ mod tests {
             let mut cuts = cuts.into_iter().cycle();
             while !rest.is_empty() {
                 let (chunk, tail) = rest.split_at(cuts.next().unwrap().min(rest.len()));
-                splitter.feed(chunk, |message| out.push(message)).unwrap();
+                splitter
+                    .feed(chunk, |message| {
+                        out.push(message.to_vec());
+                        Ok::<_, FramingError>(())
+                    })
+                    .unwrap();
                 rest = tail;
             }
             prop_assert!(splitter.is_at_boundary());
@@ -206,7 +221,7 @@ mod tests {
         ) {
             let mut splitter = Splitter::new(LIMIT);
             for chunk in bytes.chunks(cut) {
-                if splitter.feed(chunk, |_| {}).is_err() {
+                if splitter.feed(chunk, |_| Ok::<_, FramingError>(())).is_err() {
                     break;
                 }
             }
@@ -242,7 +257,7 @@ mod tests {
         let mut splitter = Splitter::new(LIMIT);
         let huge = [0u32.to_le_bytes(), u32::MAX.to_le_bytes()].concat();
         assert!(matches!(
-            splitter.feed(&huge, |_| {}),
+            splitter.feed(&huge, |_| Ok(())),
             Err(FramingError::TooLarge { limit: LIMIT, .. })
         ));
     }

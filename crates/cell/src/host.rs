@@ -4,37 +4,16 @@
 //! and read-only root, clocks, randomness, and its end of the conversation. Sockets are there for
 //! programs that import them, and every use of them is refused; so is the resolution of names.
 
-pub(crate) mod conversation;
+mod conversation;
+mod rpc;
+mod streams;
 
 use crate::limits::{Limiter, Limits};
-use bindings::wetware::{rpc::rpc, streams::streams};
-use conversation::Conversation;
 use wasmtime::Store;
-use wasmtime::component::{HasSelf, Linker, ResourceTable};
+use wasmtime::component::{Linker, ResourceTable};
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 
-/// What our own packages add to the interfaces that Wasmtime's WASI provides.
-pub(crate) mod bindings {
-    wasmtime::component::bindgen!({
-        path: ["../../wit/deps/io", "../../wit/streams", "../../wit/rpc"],
-        inline: "
-            package wetware:cell;
-            world imports {
-                import wetware:streams/streams@0.1.0;
-                import wetware:rpc/rpc@0.1.0;
-            }
-        ",
-        with: {
-            "wasi:io": wasmtime_wasi::p2::bindings::io,
-            "wetware:streams/streams.connection": super::conversation::StreamsConnection,
-            "wetware:rpc/rpc.connection": super::conversation::RpcConnection,
-        },
-        imports: {
-            "wetware:rpc/rpc.[method]connection.send": async | trappable,
-            default: trappable,
-        },
-    });
-}
+pub(crate) use conversation::Conversation;
 
 /// Interfaces that a component may import, without their versions. A test holds this list against
 /// the linker.
@@ -91,8 +70,8 @@ impl WasiView for State {
 pub(crate) fn linker(engine: &wasmtime::Engine) -> wasmtime::Result<Linker<State>> {
     let mut linker = Linker::new(engine);
     wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
-    streams::add_to_linker::<_, HasSelf<State>>(&mut linker, |state| state)?;
-    rpc::add_to_linker::<_, HasSelf<State>>(&mut linker, |state| state)?;
+    streams::add_to_linker(&mut linker)?;
+    rpc::add_to_linker(&mut linker)?;
     Ok(linker)
 }
 

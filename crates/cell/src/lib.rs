@@ -8,9 +8,10 @@
 //! - [`Engine`] is what all cells share; [`Engine::load`] makes a [`Program`] of a component's bytes,
 //!   compiling it at most once, within bounds.
 //! - [`Program::spawn`] makes a [`Cell`] out of a [`Setup`], with a [`Control`] to watch and kill it
-//!   and a [`Connection`] to talk to it.
-//! - [`Cell::run`] runs it to its [`Exit`]. [`Limits`] say what it may use; every one that is hit is
-//!   an end or an error with a name.
+//!   and a [`Sender`] to talk to it.
+//! - [`Cell::run`] runs it to its [`Exit`] and hands what it says to a [`Recipient`], inside the
+//!   guest's own calls. [`Limits`] say what it may use; every one that is hit is an end or an error
+//!   with a name.
 //!
 //! The guest is hostile. It cannot keep a thread for more than a few ticks, cannot make the host
 //! hold more for it than its limits say, and cannot survive [`Control::kill`].
@@ -19,7 +20,6 @@ mod artifact;
 mod cache;
 mod cell;
 mod compile;
-mod connection;
 mod control;
 mod digest;
 mod engine;
@@ -30,13 +30,14 @@ mod limits;
 mod load;
 mod program;
 mod queue;
+mod recipient;
+mod sender;
 pub mod stdio;
 mod wakers;
 
 pub use cache::CacheError;
 pub use cell::Cell;
 pub use compile::{Compiler, compile_main};
-pub use connection::{Connection, Receiver, SendError, Sender};
 pub use control::{Control, Status, Usage};
 pub use digest::Digest;
 pub use engine::{Allocation, Engine, EngineError, EngineOptions};
@@ -44,4 +45,6 @@ pub use exit::Exit;
 pub use limits::Limits;
 pub use load::{LoadError, LoadLimits, UnknownImport};
 pub use program::{Program, Setup, SpawnError, Spawned, Terminal};
+pub use recipient::{Closed, Recipient};
+pub use sender::{SendError, Sender};
 pub use stdio::{Stdin, Stdout};

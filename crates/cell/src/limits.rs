@@ -32,8 +32,8 @@ pub struct Limits {
     pub wall_time: Option<Duration>,
     /// The largest message in either direction, in bytes with its framing. Default 8 MiB.
     pub message_bytes: usize,
-    /// Messages that may be under way in each direction, in bytes. Default 16 MiB. A guest that
-    /// takes its conversation as a byte stream may exceed it by one message.
+    /// Messages to the guest that it has not received yet, in bytes. Default 16 MiB. What it sends is
+    /// bounded by its [`Recipient`](crate::Recipient), which gets it at once.
     pub queued_bytes: usize,
 }
 

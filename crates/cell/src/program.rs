@@ -1,14 +1,13 @@
 //! A component that is ready to run, and what one cell of it is started with.
 
 use crate::cell::{Cell, Start};
-use crate::connection::Connection;
 use crate::control::{Control, Shared};
 use crate::digest::Digest;
 use crate::engine::Engine;
-use crate::host::conversation::Conversation;
 use crate::limits::Limits;
 use crate::load::Code;
 use crate::queue::queue;
+use crate::sender::Sender;
 use crate::stdio::{GuestStdin, GuestStdout, Stdin, Stdout};
 use bytes::Bytes;
 use std::path::PathBuf;
@@ -93,14 +92,14 @@ pub enum SpawnError {
     },
 }
 
-/// A new cell: the life itself, a handle on it, and the other end of its conversation.
+/// A new cell: the life itself, a handle on it, and the host's voice in its conversation.
 pub struct Spawned {
     /// To be run by whoever owns it.
     pub cell: Cell,
     /// To watch and to kill it.
     pub control: Control,
     /// To talk to it.
-    pub connection: Connection,
+    pub sender: Sender,
 }
 
 impl Program {
@@ -138,18 +137,17 @@ impl Program {
         let limits = setup.limits.clone();
         let wasi = wasi(setup)?;
         let (to_guest, guest_reads) = queue(limits.message_bytes, limits.queued_bytes);
-        let (guest_writes, from_guest) = queue(limits.message_bytes, limits.queued_bytes);
         let shared = Arc::new(Shared::new(limits.fuel.is_some()));
         let start = Start {
             program: self.clone(),
             wasi,
-            conversation: Conversation::new(guest_reads, guest_writes),
+            incoming: guest_reads,
             limits,
         };
         Ok(Spawned {
             cell: Cell::new(start, shared.clone(), place),
             control: Control { shared },
-            connection: Connection::new(to_guest, from_guest),
+            sender: Sender::new(to_guest),
         })
     }
 

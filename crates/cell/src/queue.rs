@@ -1,14 +1,15 @@
-//! One direction of a cell's conversation: a bounded queue of whole messages between two tasks.
+//! What the host has said and a guest has not yet received: a bounded queue of whole messages.
 //!
-//! Each direction has a queue and a lock of its own, held for a few moves and never across a wait,
-//! so reading never waits for writing. Nothing is allocated before the first message. A queue that
-//! lost its reader throws away what it holds and refuses more; one that lost its writer gives out
-//! what it holds and then ends.
+//! The host writes from any thread and never waits; one task reads, which is the cell's. The lock is
+//! held for a few moves, never across a wait and never while bytes are copied. A message that is
+//! received before the next one comes costs no allocation and no copy beyond its own buffer. A queue
+//! that lost its reader throws away what it holds and refuses more; one that lost its writer gives
+//! out what it holds and then ends.
 
-use crate::wakers::Wakers;
 use std::collections::VecDeque;
+use std::mem;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 
 /// What a queued message is charged beyond its bytes: its buffer's bookkeeping, and the slack of the
 /// allocator. Without it a flood of empty messages would cost several times the bound.
@@ -27,7 +28,7 @@ pub(crate) fn queue(message_bytes: usize, queued_bytes: usize) -> (WriteEnd, Rea
 /// Why a message was not taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Refusal {
-    /// There is nobody left to read it.
+    /// There is nobody left to read it, or the writer said that there would be no more.
     Closed,
     /// It is larger than a message may be.
     TooLarge,
@@ -58,8 +59,25 @@ struct State {
     charged: usize,
     writer_gone: bool,
     reader_gone: bool,
-    readers: Wakers,
-    writers: Wakers,
+    /// The reader, while it waits. It is one task, so its latest waker is the one to wake.
+    reader: Option<Waker>,
+}
+
+impl State {
+    fn pop(&mut self) -> Option<Vec<u8>> {
+        let message = self.messages.pop_front()?;
+        self.charged -= message.len() + MESSAGE_OVERHEAD_BYTES;
+        Some(message)
+    }
+
+    /// What an empty queue means.
+    fn emptiness(&self) -> Drained {
+        if self.writer_gone {
+            Drained::Closed
+        } else {
+            Drained::Empty
+        }
+    }
 }
 
 impl Queue {
@@ -74,14 +92,16 @@ impl Queue {
             || state.charged + bytes.saturating_add(MESSAGE_OVERHEAD_BYTES) <= self.queued_bytes
     }
 
-    fn is_relaxed(&self, state: &State) -> bool {
-        state.charged <= self.queued_bytes / 2
-    }
-
-    fn pop(&self, state: &mut State) -> Option<Vec<u8>> {
-        let message = state.messages.pop_front()?;
-        state.charged -= message.len() + MESSAGE_OVERHEAD_BYTES;
-        Some(message)
+    fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<()> {
+        let mut state = self.lock();
+        if !state.messages.is_empty() || state.writer_gone {
+            return Poll::Ready(());
+        }
+        match &mut state.reader {
+            Some(waker) => waker.clone_from(cx.waker()),
+            none => *none = Some(cx.waker().clone()),
+        }
+        Poll::Pending
     }
 }
 
@@ -99,10 +119,15 @@ impl WriteEnd {
         self.0.queued_bytes
     }
 
+    /// What is queued, in bytes with the overhead of each message.
+    pub(crate) fn queued(&self) -> usize {
+        self.0.lock().charged
+    }
+
     /// Adds a message, or says why not. Never waits.
     pub(crate) fn push(&self, message: Vec<u8>) -> Result<(), Refusal> {
-        let state = self.0.lock();
-        if state.reader_gone {
+        let mut state = self.0.lock();
+        if state.reader_gone || state.writer_gone {
             return Err(Refusal::Closed);
         }
         if message.len() > self.0.message_bytes {
@@ -112,62 +137,32 @@ impl WriteEnd {
             let queued = state.charged;
             return Err(Refusal::Full { queued });
         }
-        self.add(state, message);
-        Ok(())
-    }
-
-    /// Adds a message that is part of a write already admitted, however full the queue is by now.
-    pub(crate) fn push_admitted(&self, message: Vec<u8>) -> Result<(), Refusal> {
-        let state = self.0.lock();
-        if state.reader_gone {
-            return Err(Refusal::Closed);
-        }
-        self.add(state, message);
-        Ok(())
-    }
-
-    /// Waits until a message of `bytes` fits. Ready too when there is nobody left to read it.
-    pub(crate) fn poll_fits(&self, cx: &mut Context<'_>, bytes: usize) -> Poll<()> {
-        let mut state = self.0.lock();
-        if state.reader_gone || self.0.has_room(&state, bytes) {
-            return Poll::Ready(());
-        }
-        state.writers.register(cx.waker());
-        Poll::Pending
-    }
-
-    /// Waits until the queue is at most half full, or nobody is left to read it.
-    pub(crate) fn poll_relaxed(&self, cx: &mut Context<'_>) -> Poll<()> {
-        let mut state = self.0.lock();
-        if state.reader_gone || self.0.is_relaxed(&state) {
-            return Poll::Ready(());
-        }
-        state.writers.register(cx.waker());
-        Poll::Pending
-    }
-
-    /// How many bytes may be written now; `None` when there is nobody left to read them.
-    pub(crate) fn free_bytes(&self) -> Option<usize> {
-        let state = self.0.lock();
-        (!state.reader_gone).then(|| self.0.queued_bytes.saturating_sub(state.charged))
-    }
-
-    fn add(&self, mut state: MutexGuard<'_, State>, message: Vec<u8>) {
         state.charged += message.len() + MESSAGE_OVERHEAD_BYTES;
         state.messages.push_back(message);
-        let woken = state.readers.take();
-        drop(state);
-        woken.wake();
+        wake_reader(state);
+        Ok(())
+    }
+
+    /// Ends the queue once it is read empty.
+    pub(crate) fn close(&self) {
+        let mut state = self.0.lock();
+        state.writer_gone = true;
+        wake_reader(state);
     }
 }
 
 impl Drop for WriteEnd {
     fn drop(&mut self) {
-        let mut state = self.0.lock();
-        state.writer_gone = true;
-        let woken = state.readers.take();
-        drop(state);
-        woken.wake();
+        self.close();
+    }
+}
+
+/// Outside of the lock.
+fn wake_reader(mut state: MutexGuard<'_, State>) {
+    let reader = state.reader.take();
+    drop(state);
+    if let Some(reader) = reader {
+        reader.wake();
     }
 }
 
@@ -175,71 +170,42 @@ impl Drop for WriteEnd {
 pub(crate) struct ReadEnd(Arc<Queue>);
 
 impl ReadEnd {
-    /// The next message; `None` when there will be none.
-    pub(crate) fn poll_pop(&self, cx: &mut Context<'_>) -> Poll<Option<Vec<u8>>> {
-        let mut state = self.0.lock();
-        match self.0.pop(&mut state) {
-            Some(message) => {
-                self.popped(state);
-                Poll::Ready(Some(message))
-            }
-            None if state.writer_gone => Poll::Ready(None),
-            None => {
-                state.readers.register(cx.waker());
-                Poll::Pending
-            }
-        }
-    }
-
     /// The next message that is there already, as [`Drained::Messages`].
     pub(crate) fn try_pop(&self) -> Drained {
         let mut state = self.0.lock();
-        match self.0.pop(&mut state) {
-            Some(message) => {
-                self.popped(state);
-                Drained::Messages(message)
-            }
-            None if state.writer_gone => Drained::Closed,
-            None => Drained::Empty,
+        match state.pop() {
+            Some(message) => Drained::Messages(message),
+            None => state.emptiness(),
         }
     }
 
-    /// All messages that are there already.
+    /// All messages that are there already. One alone is given as it was sent, uncopied.
     pub(crate) fn drain(&self) -> Drained {
         let mut state = self.0.lock();
-        let Some(mut all) = self.0.pop(&mut state) else {
-            return if state.writer_gone {
-                Drained::Closed
-            } else {
-                Drained::Empty
-            };
+        let Some(mut all) = state.pop() else {
+            return state.emptiness();
         };
-        let rest: usize = state.messages.iter().map(Vec::len).sum();
-        all.reserve_exact(rest);
-        while let Some(message) = self.0.pop(&mut state) {
+        if state.messages.is_empty() {
+            return Drained::Messages(all);
+        }
+        let rest = mem::take(&mut state.messages);
+        state.charged = 0;
+        drop(state);
+        all.reserve_exact(rest.iter().map(Vec::len).sum());
+        for message in rest {
             all.extend_from_slice(&message);
         }
-        self.popped(state);
         Drained::Messages(all)
     }
 
     /// Waits until there is a message, or the end.
     pub(crate) fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<()> {
-        let mut state = self.0.lock();
-        if !state.messages.is_empty() || state.writer_gone {
-            return Poll::Ready(());
-        }
-        state.readers.register(cx.waker());
-        Poll::Pending
+        self.0.poll_readable(cx)
     }
 
-    /// Writers are woken once half of the queue is free, not at every message.
-    fn popped(&self, mut state: MutexGuard<'_, State>) {
-        if self.0.is_relaxed(&state) {
-            let woken = state.writers.take();
-            drop(state);
-            woken.wake();
-        }
+    /// To look at this queue from elsewhere in the reader's task.
+    pub(crate) fn watch(&self) -> Watch {
+        Watch(self.0.clone())
     }
 }
 
@@ -248,10 +214,19 @@ impl Drop for ReadEnd {
         let mut state = self.0.lock();
         state.reader_gone = true;
         state.charged = 0;
-        let lost = std::mem::take(&mut state.messages);
-        let woken = state.writers.take();
+        state.reader = None;
+        let lost = mem::take(&mut state.messages);
         drop(state);
         drop(lost);
-        woken.wake();
+    }
+}
+
+/// Sees whether there is something to read, and reads nothing.
+pub(crate) struct Watch(Arc<Queue>);
+
+impl Watch {
+    /// Waits until there is a message, or the end.
+    pub(crate) fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<()> {
+        self.0.poll_readable(cx)
     }
 }

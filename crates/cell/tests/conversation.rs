@@ -11,18 +11,18 @@ use support::*;
 fn messages_go_back_and_forth_whole_and_in_order() {
     on_one_thread(async {
         let program = engine().load(talker(ECHO)).await.unwrap();
-        let (control, sender, mut receiver) = start(program.spawn(Setup::default()).unwrap());
+        let (control, sender, mut inbox) = start(program.spawn(Setup::default()).unwrap());
         for words in [0, 1, 2, 1000, 100_000] {
             let message = message(words, words as u8);
             sender.send(message.clone()).unwrap();
-            assert_eq!(receiver.receive().await, Some(message));
+            assert_eq!(inbox.receive().await, Some(message));
         }
         // The end is told once everything before it has been taken.
         sender.send(message(5, 5)).unwrap();
         drop(sender);
-        assert_eq!(receiver.receive().await, Some(message(5, 5)));
+        assert_eq!(inbox.receive().await, Some(message(5, 5)));
         assert_eq!(control.wait().await, Exit::Exited(0));
-        assert_eq!(receiver.receive().await, None);
+        assert_eq!(inbox.receive().await, None);
     });
 }
 
@@ -36,11 +36,11 @@ fn a_guest_that_never_asks_for_the_conversation_is_an_ordinary_command() {
             ..Setup::default()
         });
         let spawned = spawned.unwrap();
-        let (sender, mut receiver) = spawned.connection.split();
-        sender.send(message(1, 1)).unwrap();
-        assert_eq!(spawned.cell.run().await, Exit::Exited(0));
-        assert_eq!(receiver.receive().await, None);
-        assert!(sender.send(message(1, 1)).is_err());
+        let (outbox, mut inbox) = inbox(1);
+        spawned.sender.send(message(1, 1)).unwrap();
+        assert_eq!(spawned.cell.run(outbox).await, Exit::Exited(0));
+        assert_eq!(inbox.receive().await, None);
+        assert!(spawned.sender.send(message(1, 1)).is_err());
     });
 }
 
@@ -63,9 +63,7 @@ async fn code_of(body: &str) -> Exit {
         ..Setup::default()
     };
     let spawned = program.spawn(setup).unwrap();
-    let exit = spawned.cell.run().await;
-    drop(spawned.connection);
-    exit
+    spawned.cell.run(does(|_| Ok(()))).await
 }
 
 /// Ends with 100 plus the case of the error that the result at 32 holds, or with 50 if it is none.
@@ -153,12 +151,12 @@ fn a_byte_stream_is_cut_into_messages_wherever_its_writes_end() {
     );
     on_one_thread(async {
         let program = engine().load(echo).await.unwrap();
-        let (control, sender, mut receiver) = start(program.spawn(Setup::default()).unwrap());
+        let (control, sender, mut inbox) = start(program.spawn(Setup::default()).unwrap());
         for words in [0, 1, 2, 30, 1000] {
             sender.send(message(words, words as u8)).unwrap();
         }
         for words in [0, 1, 2, 30, 1000] {
-            assert_eq!(receiver.receive().await, Some(message(words, words as u8)));
+            assert_eq!(inbox.receive().await, Some(message(words, words as u8)));
         }
         drop(sender);
         assert_eq!(control.wait().await, Exit::Exited(0));
@@ -183,9 +181,9 @@ fn a_byte_stream_that_breaks_the_framing_fails_and_is_closed() {
     on_one_thread(async {
         let program = engine().load(nonsense).await.unwrap();
         let spawned = program.spawn(Setup::default()).unwrap();
-        let (_sender, mut receiver) = spawned.connection.split();
+        let (outbox, mut inbox) = inbox(1);
         // 11: the second failure is `closed`.
-        assert_eq!(spawned.cell.run().await, Exit::Exited(11));
-        assert_eq!(receiver.receive().await, None);
+        assert_eq!(spawned.cell.run(outbox).await, Exit::Exited(11));
+        assert_eq!(inbox.receive().await, None);
     });
 }

@@ -26,7 +26,7 @@ fn told(arg: &str) -> Setup {
 fn a_guest_in_a_tight_loop_is_killed() {
     on_one_thread(async {
         let program = engine().load(command(SPIN)).await.unwrap();
-        let (control, _sender, _receiver) = start(program.spawn(Setup::default()).unwrap());
+        let (control, _sender, _inbox) = start(program.spawn(Setup::default()).unwrap());
         while control.usage().cpu_time < Duration::from_millis(5) {
             tokio::task::yield_now().await;
         }
@@ -47,10 +47,10 @@ fn neighbours_on_the_same_thread_get_on_beside_guests_in_tight_loops() {
         let spinners: Vec<_> = (0..3)
             .map(|_| start(spin.spawn(Setup::default()).unwrap()))
             .collect();
-        let (_control, sender, mut receiver) = start(echo.spawn(Setup::default()).unwrap());
+        let (_control, sender, mut inbox) = start(echo.spawn(Setup::default()).unwrap());
         for round in 0..20 {
             sender.send(message(3, round)).unwrap();
-            assert_eq!(receiver.receive().await, Some(message(3, round)));
+            assert_eq!(inbox.receive().await, Some(message(3, round)));
         }
         tokio::time::sleep(Duration::from_millis(1)).await;
         for (control, ..) in &spinners {
@@ -66,7 +66,7 @@ fn a_guest_that_waits_is_killed_and_so_is_one_that_never_began() {
     on_one_thread(async {
         let engine = engine();
         let program = engine.load(talker(ECHO)).await.unwrap();
-        let (control, _sender, _receiver) = start(program.spawn(Setup::default()).unwrap());
+        let (control, _sender, _inbox) = start(program.spawn(Setup::default()).unwrap());
         while control.usage().memory_bytes == 0 {
             tokio::task::yield_now().await;
         }
@@ -75,7 +75,7 @@ fn a_guest_that_waits_is_killed_and_so_is_one_that_never_began() {
 
         let spawned = program.spawn(Setup::default()).unwrap();
         spawned.control.kill();
-        assert_eq!(spawned.cell.run().await, Exit::Killed);
+        assert_eq!(spawned.cell.run(Nobody).await, Exit::Killed);
 
         let spawned = program.spawn(Setup::default()).unwrap();
         drop(spawned.cell);
@@ -89,56 +89,36 @@ fn dropping_the_run_ends_the_guest_and_its_conversation() {
     on_one_thread(async {
         let program = engine().load(talker(ECHO)).await.unwrap();
         let spawned = program.spawn(Setup::default()).unwrap();
-        let (sender, mut receiver) = spawned.connection.split();
-        let running = tokio::spawn(spawned.cell.run());
+        let (outbox, mut inbox) = inbox(1);
+        let sender = spawned.sender;
+        let running = tokio::task::spawn_local(spawned.cell.run(outbox));
         sender.send(message(1, 1)).unwrap();
-        receiver.receive().await.unwrap();
+        inbox.receive().await.unwrap();
         running.abort();
         assert_eq!(spawned.control.wait().await, Exit::Killed);
-        assert_eq!(receiver.receive().await, None);
+        assert_eq!(inbox.receive().await, None);
         assert_eq!(sender.send(message(1, 1)), Err(cell::SendError::Closed));
     });
 }
 
 #[test]
 fn a_guest_whose_messages_nobody_takes_is_held_back_and_can_be_killed() {
-    let flood = talker(
-        r#"(func (export "run") (result i32)
-            (local $connection i32)
-            (call $connect (i32.const 0))
-            (local.set $connection (i32.load (i32.const 8)))
-            ;; One segment of 1,000 words.
-            (i32.store (i32.const 1028) (i32.const 1000))
-            (loop $forever
-                (call $send (local.get $connection)
-                    (i32.const 1024) (i32.const 8008) (i32.const 32))
-                (br_if $forever (i32.eqz (i32.load8_u (i32.const 32)))))
-            (i32.const 1))"#,
-    );
     on_one_thread(async {
-        let program = engine().load(flood).await.unwrap();
-        let setup = || {
-            limited(Limits {
-                queued_bytes: 100_000,
-                ..Limits::default()
-            })
-        };
-        let (control, _sender, mut receiver) = start(program.spawn(setup()).unwrap());
+        let program = engine().load(talker(FLOOD)).await.unwrap();
+        let spawned = program.spawn(Setup::default()).unwrap();
+        let (control, _sender, mut inbox) = start_with_room(spawned, 10);
         for _ in 0..100 {
-            assert_eq!(receiver.receive().await.map(|m| m.len()), Some(8008));
+            assert_eq!(inbox.receive().await.map(|m| m.len()), Some(8008));
         }
-        tokio::time::sleep(Duration::from_millis(20)).await;
+        while inbox.len() < 10 {
+            tokio::task::yield_now().await;
+        }
         control.kill();
         assert_eq!(control.wait().await, Exit::Killed);
-        let mut left = 0;
-        while receiver.receive().await.is_some() {
-            left += 1;
-        }
-        // It is let go on when half of the queue is free, so there may be some less than the bound.
-        assert!((1..=100_000 / (8008 + 64)).contains(&left), "{left}");
+        assert_eq!(inbox.len(), 10);
 
         // Nobody to take them at all: the guest is told.
-        assert_eq!(run(&program, setup()).await, Exit::Exited(1));
+        assert_eq!(run(&program, Setup::default()).await, Exit::Exited(1));
     });
 }
 
@@ -246,7 +226,7 @@ fn fuel_is_one_ledger_that_host_calls_do_not_refill() {
             })
         };
         let spawned = program.spawn(setup()).unwrap();
-        let exit = spawned.cell.run().await;
+        let exit = spawned.cell.run(Nobody).await;
         assert_eq!(exit, Exit::OutOfFuel { budget });
         assert_eq!(spawned.control.usage().fuel, Some(budget));
         // The metered code was made once, beside the plain one.
@@ -264,17 +244,17 @@ fn fuel_is_one_ledger_that_host_calls_do_not_refill() {
 }
 
 #[test]
-fn time_runs_out_in_a_loop_and_in_a_wait() {
+fn time_runs_out_in_a_loop_in_a_wait_and_in_a_send_that_waits() {
     on_one_thread(async {
         let limit = Duration::from_millis(20);
-        for guest in [command(SPIN), talker(ECHO)] {
+        for guest in [command(SPIN), talker(ECHO), talker(FLOOD)] {
             let program = engine().load(guest).await.unwrap();
             let setup = limited(Limits {
                 wall_time: Some(limit),
                 ..Limits::default()
             });
-            let spawned = program.spawn(setup).unwrap();
-            assert_eq!(spawned.cell.run().await, Exit::OutOfTime { limit });
+            let (control, _sender, _inbox) = start_with_room(program.spawn(setup).unwrap(), 1);
+            assert_eq!(control.wait().await, Exit::OutOfTime { limit });
         }
     });
 }

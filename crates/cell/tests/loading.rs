@@ -192,9 +192,9 @@ fn without_address_space_for_slots_cells_run_all_the_same() {
     assert!(matches!(engine.allocation(), Allocation::OnDemand { .. }));
     on_one_thread(async {
         let program = engine.load(talker(ECHO)).await.unwrap();
-        let (control, sender, mut receiver) = start(program.spawn(Setup::default()).unwrap());
+        let (control, sender, mut inbox) = start(program.spawn(Setup::default()).unwrap());
         sender.send(message(9, 9)).unwrap();
-        assert_eq!(receiver.receive().await, Some(message(9, 9)));
+        assert_eq!(inbox.receive().await, Some(message(9, 9)));
         drop(sender);
         assert_eq!(control.wait().await, Exit::Exited(0));
     });

@@ -11,7 +11,8 @@ use wasmtime::component::Linker;
 use wasmtime::{Config, InstanceAllocationStrategy, PoolingAllocationConfig, WasmBacktraceDetails};
 
 /// Stack of a guest with what it calls in the host, in bytes of address space. Wasm itself may use
-/// Wasmtime's default of 512 KiB of it.
+/// Wasmtime's default of 512 KiB of it; the rest is the host's, and what a
+/// [`Recipient`](crate::Recipient) does has to fit into it.
 const STACK_BYTES: usize = 2 << 20;
 
 /// Memory that a slot keeps between two cells instead of giving it back, in bytes. Enough for what a

@@ -8,12 +8,16 @@
 )]
 
 use bytes::Bytes;
-use cell::{Control, Engine, EngineOptions, Exit, Program, Setup, Spawned};
+use cell::{Control, Engine, EngineOptions, Exit, Program, Sender, Setup, Spawned};
 use std::future::Future;
 use std::path::PathBuf;
 use std::process::Command;
 use std::sync::OnceLock;
 use std::time::Duration;
+use tokio::task::LocalSet;
+
+mod recipients;
+pub use recipients::*;
 
 /// An engine with few slots: tests run beside each other, and address space is finite.
 pub fn options() -> EngineOptions {
@@ -74,6 +78,8 @@ pub fn talker(body: &str) -> Bytes {
             (alias export $error "error" (type $io-error))
             (import "wasi:io/streams@0.2.12" (instance $io
                 (alias outer 1 $io-error (type $outer-error))
+                (alias outer 1 $pollable (type $outer-pollable))
+                (export "pollable" (type $pollable (eq $outer-pollable)))
                 (export "error" (type $io-error (eq $outer-error)))
                 (export "input-stream" (type $input (sub resource)))
                 (export "output-stream" (type $output (sub resource)))
@@ -86,6 +92,8 @@ pub fn talker(body: &str) -> Bytes {
                 (export "[method]output-stream.check-write" (func
                     (param "self" (borrow $output))
                     (result (result u64 (error $stream-error)))))
+                (export "[method]output-stream.subscribe" (func
+                    (param "self" (borrow $output)) (result (own $pollable))))
                 (export "[method]output-stream.write" (func
                     (param "self" (borrow $output)) (param "contents" (list u8))
                     (result (result (error $stream-error)))))))
@@ -142,6 +150,9 @@ pub fn talker(body: &str) -> Bytes {
                 (memory $memory)))
             (core func $write (canon lower (func $io "[method]output-stream.write")
                 (memory $memory)))
+            (core func $subscribe-output (canon lower
+                (func $io "[method]output-stream.subscribe")))
+            (core func $drop-output (canon resource.drop $output))
             (core func $create (canon lower (func $streams "create-connection")))
             (core func $get-input (canon lower
                 (func $streams "[method]connection.get-input-stream")))
@@ -153,6 +164,8 @@ pub fn talker(body: &str) -> Bytes {
             (core func $receive (canon lower (func $rpc "[method]connection.receive")
                 (memory $memory) (realloc $realloc)))
             (core func $subscribe (canon lower (func $rpc "[method]connection.subscribe")))
+            (alias export $rpc "connection" (type $rpc-connection))
+            (core func $drop-connection (canon resource.drop $rpc-connection))
             (core module $m
                 (import "libc" "memory" (memory 1))
                 (import "libc" "reset" (func $reset))
@@ -162,6 +175,9 @@ pub fn talker(body: &str) -> Bytes {
                 (import "host" "read" (func $read (param i32 i64 i32)))
                 (import "host" "check-write" (func $check-write (param i32 i32)))
                 (import "host" "write" (func $write (param i32 i32 i32 i32)))
+                (import "host" "subscribe-output"
+                    (func $subscribe-output (param i32) (result i32)))
+                (import "host" "drop-output" (func $drop-output (param i32)))
                 (import "host" "create" (func $create (result i32)))
                 (import "host" "get-input" (func $get-input (param i32) (result i32)))
                 (import "host" "get-output" (func $get-output (param i32) (result i32)))
@@ -169,6 +185,7 @@ pub fn talker(body: &str) -> Bytes {
                 (import "host" "send" (func $send (param i32 i32 i32 i32)))
                 (import "host" "receive" (func $receive (param i32 i32)))
                 (import "host" "subscribe" (func $subscribe (param i32) (result i32)))
+                (import "host" "drop-connection" (func $drop-connection (param i32)))
                 {body})
             (core instance $i (instantiate $m
                 (with "libc" (instance $libc))
@@ -179,13 +196,16 @@ pub fn talker(body: &str) -> Bytes {
                     (export "read" (func $read))
                     (export "check-write" (func $check-write))
                     (export "write" (func $write))
+                    (export "subscribe-output" (func $subscribe-output))
+                    (export "drop-output" (func $drop-output))
                     (export "create" (func $create))
                     (export "get-input" (func $get-input))
                     (export "get-output" (func $get-output))
                     (export "connect" (func $connect))
                     (export "send" (func $send))
                     (export "receive" (func $receive))
-                    (export "subscribe" (func $subscribe))))))
+                    (export "subscribe" (func $subscribe))
+                    (export "drop-connection" (func $drop-connection))))))
             {RUN})"#
     ))
 }
@@ -212,6 +232,19 @@ pub const ECHO: &str = r#"
             (br $forever))
         (unreachable))"#;
 
+/// Sends messages of one segment with 1,000 words until one is refused, and receives none.
+pub const FLOOD: &str = r#"
+    (func (export "run") (result i32)
+        (local $connection i32)
+        (call $connect (i32.const 0))
+        (local.set $connection (i32.load (i32.const 8)))
+        (i32.store (i32.const 1028) (i32.const 1000))
+        (loop $forever
+            (call $send (local.get $connection)
+                (i32.const 1024) (i32.const 8008) (i32.const 32))
+            (br_if $forever (i32.eqz (i32.load8_u (i32.const 32)))))
+        (i32.const 1))"#;
+
 /// Never gives up its thread by itself.
 pub const SPIN: &str = r#"(func (export "run") (result i32) (loop $l (br $l)) (unreachable))"#;
 
@@ -223,21 +256,22 @@ pub fn message(words: u32, fill: u8) -> Vec<u8> {
     message
 }
 
-/// Runs a test on one thread, and fails it should it hang.
+/// Runs a test on one thread, with cells beside it, and fails it should it hang.
 pub fn on_one_thread<T>(test: impl Future<Output = T>) -> T {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .unwrap();
-    runtime
-        .block_on(async { tokio::time::timeout(Duration::from_secs(120), test).await })
+    let bounded = async { tokio::time::timeout(Duration::from_secs(120), test).await };
+    LocalSet::new()
+        .block_on(&runtime, bounded)
         .expect("the test hangs")
 }
 
 /// Runs a cell of `program` to its end, with nobody at the other end of its conversation.
 pub async fn run(program: &Program, setup: Setup) -> Exit {
     let Spawned { cell, control, .. } = program.spawn(setup).unwrap();
-    let exit = cell.run().await;
+    let exit = cell.run(Nobody).await;
     assert_eq!(control.wait().await, exit);
     exit
 }
@@ -248,16 +282,21 @@ pub async fn exit_of(wasm: Bytes, setup: Setup) -> Exit {
     run(&program, setup).await
 }
 
-/// Has the cell run on this thread.
-pub fn start(spawned: Spawned) -> (Control, cell::Sender, cell::Receiver) {
+/// Has the cell run on this thread, and what it says be put into an inbox with room for all of it.
+pub fn start(spawned: Spawned) -> (Control, Sender, Inbox) {
+    start_with_room(spawned, usize::MAX)
+}
+
+/// As [`start`]; the guest is held back while there are `room` messages or more in the inbox.
+pub fn start_with_room(spawned: Spawned, room: usize) -> (Control, Sender, Inbox) {
     let Spawned {
         cell,
         control,
-        connection,
+        sender,
     } = spawned;
-    tokio::spawn(cell.run());
-    let (sender, receiver) = connection.split();
-    (control, sender, receiver)
+    let (outbox, inbox) = inbox(room);
+    tokio::task::spawn_local(cell.run(outbox));
+    (control, sender, inbox)
 }
 
 /// A program in Rust, compiled once, that does what its first argument says.
