@@ -9,15 +9,15 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use capnp::capability::Client;
-use capnp_rpc::rpc_twoparty_capnp::Side;
-use cell::{Control, Exit, Program, Setup, Spawned};
+use cell::{Control, Exit, Program, Sender, Setup, Spawned};
 use membrane::{AllowAll, Membrane};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
+use vat::Connection;
 
 use crate::rpc::session::{self, Grants};
-use crate::vats::transport::CellTransport;
-use crate::vats::{Export, Occupied, Peer, Scope, VatError, Vats};
+use crate::vats::conversation::{self, Hearing};
+use crate::vats::{Export, Occupied, Scope, VatError, Vats};
 
 /// Requests for a guest's bootstrap that may wait for its vat. Each is answered in microseconds.
 const QUEUED_EXPORTS: usize = 16;
@@ -70,7 +70,7 @@ impl Cells {
         let Spawned {
             cell,
             control,
-            connection,
+            sender,
         } = program.spawn(setup)?;
         let vat = self.vats.least_loaded()?;
         let occupied = vat.occupy();
@@ -79,7 +79,7 @@ impl Cells {
         let stop = CancellationToken::new();
         let conduct = Conduct {
             cell,
-            transport: CellTransport::new(connection),
+            sender,
             grants,
             export_requests,
             stop: stop.clone(),
@@ -102,7 +102,7 @@ impl Cells {
 /// The task that is a cell: it lives on the cell's vat.
 struct Conduct {
     cell: cell::Cell,
-    transport: CellTransport,
+    sender: Sender,
     grants: Grants,
     export_requests: mpsc::Receiver<oneshot::Sender<capnp::Result<Export>>>,
     stop: CancellationToken,
@@ -114,15 +114,16 @@ impl Conduct {
     async fn run(self) {
         let Self {
             cell,
-            transport,
+            sender,
             grants,
             mut export_requests,
             stop,
             ended,
             occupied,
         } = self;
-        let mut authority = Some(Authority::hand_over(transport, grants));
-        let mut running = std::pin::pin!(cell.run());
+        let (authority, hearing) = Authority::hand_over(sender, grants);
+        let mut authority = Some(authority);
+        let mut running = std::pin::pin!(cell.run(hearing));
         let exit = loop {
             tokio::select! {
                 exit = &mut running => break exit,
@@ -133,7 +134,7 @@ impl Conduct {
                 }
                 Some(reply) = export_requests.recv() => {
                     let export = match &authority {
-                        Some(authority) => authority.export(),
+                        Some(authority) => Ok(authority.export()),
                         None => Err(stopped()),
                     };
                     // Whoever asked may have gone; then nobody is owed an answer.
@@ -158,34 +159,29 @@ struct Authority {
     inward: Membrane,
     /// Around what the cell exports.
     outward: Membrane,
-    guest: Peer,
+    guest: Connection,
     scope: Scope,
 }
 
 impl Authority {
-    fn hand_over(transport: CellTransport, grants: Grants) -> Self {
+    fn hand_over(sender: Sender, grants: Grants) -> (Self, Hearing) {
         let scope = Scope::default();
         let spawner = scope.spawner();
         let inward = Membrane::new(Rc::new(AllowAll));
-        let bootstrap = match session::bootstrap(grants, &spawner) {
-            Ok(bootstrap) => inward.wrap(bootstrap).client,
-            Err(error) => capnp_rpc::new_broken_cap(error),
-        };
-        let guest = Peer::connect(&spawner, transport, Side::Server, Some(bootstrap));
-        Self {
+        let bootstrap = inward.wrap(session::bootstrap(grants, &spawner)).client;
+        let (guest, hearing) = conversation::open(sender, bootstrap);
+        let authority = Self {
             inward,
             outward: Membrane::new(Rc::new(AllowAll)),
             guest,
             scope,
-        }
+        };
+        (authority, hearing)
     }
 
-    fn export(&self) -> capnp::Result<Export> {
-        let bootstrap: Client = self.guest.bootstrap()?;
-        Ok(Export::new(
-            &self.scope.spawner(),
-            self.outward.wrap(bootstrap),
-        ))
+    fn export(&self) -> Export {
+        let bootstrap: Client = self.guest.bootstrap();
+        Export::new(&self.scope.spawner(), self.outward.wrap(bootstrap))
     }
 
     /// Revokes it all, and returns once nothing of it is left.

@@ -58,5 +58,5 @@ fn client<C, S>(face: Rc<S>) -> C
 where
     C: capnp::capability::FromServer<S>,
 {
-    capnp_rpc::new_client_from_rc(face)
+    vat::new_client_from_rc(face)
 }

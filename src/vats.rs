@@ -6,31 +6,25 @@
 //! of their conversation, so that a call from guest to host crosses no thread; a guest that spins gives
 //! way at each tick of the engine's clock.
 //!
-//! A capability that must be used on another vat travels as an [`Export`]: a connection in memory,
-//! whose other end is served where the capability lives.
-//!
-//! What an RPC system is made of is known in [`Peer`] and in the [`network`] module, nowhere else.
+//! A capability that may be used on another vat travels as an [`Export`]. The protocol itself is the
+//! `vat` crate's; here is what it runs on: threads, the conversation with a cell, and the way from one
+//! vat of this process to another.
 
-pub mod network;
-pub mod transport;
+pub mod conversation;
+mod export;
+mod pair;
+mod scope;
 
-use std::cell::RefCell;
-use std::future::{Future, poll_fn};
+use std::future::Future;
 use std::pin::Pin;
-use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::task::{Context, Waker};
 use std::thread::JoinHandle;
 
-use capnp::capability::{Client, FromClientHook};
-use capnp_rpc::rpc_twoparty_capnp::Side;
-use capnp_rpc::{Disconnector, RpcSystem};
-use futures::FutureExt;
-use network::Network;
+pub use export::Export;
+pub use scope::{Scope, Spawner};
 use tokio::sync::mpsc;
 use tokio::task::{JoinSet, LocalSet};
-use transport::{PairEnd, Transport};
 
 /// Jobs that may wait for one vat. A vat takes them in microseconds; a queue this long means that it is
 /// stuck, and whoever spawns has to wait.
@@ -129,6 +123,9 @@ impl Drop for Vats {
 
 async fn work(mut queue: mpsc::Receiver<Job>) {
     let mut tasks = JoinSet::new();
+    tasks.spawn_local(async {
+        vat::drive().await;
+    });
     loop {
         tokio::select! {
             job = queue.recv() => match job {
@@ -172,131 +169,11 @@ impl Drop for Occupied {
     }
 }
 
-/// The tasks that belong to one cell on its vat. They end with it.
-#[derive(Default)]
-pub struct Scope(Rc<RefCell<JoinSet<()>>>);
-
-/// Starts tasks in a [`Scope`]. Once the scope has ended, what is started is dropped at once.
-#[derive(Clone)]
-pub struct Spawner(Weak<RefCell<JoinSet<()>>>);
-
-impl Scope {
-    /// What starts tasks in this scope.
-    pub fn spawner(&self) -> Spawner {
-        Spawner(Rc::downgrade(&self.0))
-    }
-
-    /// Ends every task of the scope, and returns once they have gone.
-    pub async fn shutdown(self) {
-        // Taken out first: a task that is dropped may reach back for its scope.
-        let mut tasks = self.0.take();
-        drop(self);
-        tasks.shutdown().await;
-    }
-}
-
-impl Spawner {
-    /// Runs a task on this vat until it ends or the scope does.
-    pub fn spawn(&self, task: impl Future<Output = ()> + 'static) {
-        if let Some(tasks) = self.0.upgrade() {
-            let mut tasks = tasks.borrow_mut();
-            while tasks.try_join_next().is_some() {}
-            tasks.spawn_local(task);
-        }
-    }
-}
-
-/// A connection of this vat to another.
-pub struct Peer {
-    system: Rc<RefCell<RpcSystem<Side>>>,
-    side: Side,
-}
-
-impl Peer {
-    /// Joins this vat to the one at the other end of a transport, for as long as the scope lives.
-    /// `bootstrap` is what the other vat gets when it asks.
-    pub fn connect<T: Transport>(
-        scope: &Spawner,
-        transport: T,
-        side: Side,
-        bootstrap: Option<Client>,
-    ) -> Self {
-        let network = Box::new(Network::new(transport, side));
-        let closer = network.closer();
-        let system = RpcSystem::new(network, bootstrap);
-        let hangup = Hangup(system.get_disconnector());
-        let system = Rc::new(RefCell::new(system));
-        let driven = system.clone();
-        scope.spawn(async move {
-            let _closer = closer;
-            let _hangup = hangup;
-            let ended = poll_fn(|context| driven.borrow_mut().poll_unpin(context)).await;
-            // A connection ends with an error when its peer breaks the protocol. The callers on both
-            // sides have been told by then.
-            if let Err(error) = ended {
-                tracing::debug!(%error, "a connection ended");
-            }
-        });
-        Self {
-            system,
-            side: other(side),
-        }
-    }
-
-    /// What the other vat bootstraps. Not for methods that this same connection is calling: those
-    /// run inside it.
-    ///
-    /// # Errors
-    /// When it is called from within the connection, as said.
-    pub fn bootstrap<C: FromClientHook>(&self) -> capnp::Result<C> {
-        let mut system = self.system.try_borrow_mut().map_err(|_| {
-            capnp::Error::failed("a connection was asked for its bootstrap from within".into())
-        })?;
-        Ok(system.bootstrap(self.side))
-    }
-}
-
-/// Takes a connection's tables apart when its task ends. Without that, a call that is pending keeps all
-/// that the connection exported alive: the call holds the connection, and the connection the call.
-struct Hangup(Disconnector<Side>);
-
-impl Drop for Hangup {
-    fn drop(&mut self) {
-        // The first poll does it; what is left is to wait for the other side, which the transport does.
-        let _ = self.0.poll_unpin(&mut Context::from_waker(Waker::noop()));
-    }
-}
-
-fn other(side: Side) -> Side {
-    match side {
-        Side::Client => Side::Server,
-        Side::Server => Side::Client,
-    }
-}
-
-/// A capability on its way to another vat.
-pub struct Export(PairEnd);
-
-impl Export {
-    /// Makes a capability of this vat available to one other. It is served until the scope ends.
-    pub fn new(scope: &Spawner, cap: Client) -> Self {
-        let (here, there) = transport::pair();
-        Peer::connect(scope, here, Side::Server, Some(cap));
-        Self(there)
-    }
-
-    /// The capability, as a reference of this vat, good until this scope or the exporter's ends.
-    ///
-    /// # Errors
-    /// None that a fresh connection can have; see [`Peer::bootstrap`].
-    pub fn import<C: FromClientHook>(self, scope: &Spawner) -> capnp::Result<C> {
-        Peer::connect(scope, self.0, Side::Client, None).bootstrap()
-    }
-}
-
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
+    use std::rc::Rc;
+
     use super::*;
     use schema::system_capnp::byte_stream;
 
@@ -318,7 +195,7 @@ mod tests {
             .enable_all()
             .build()
             .unwrap();
-        LocalSet::new().block_on(&runtime, test);
+        LocalSet::new().block_on(&runtime, vat::run_until(test));
     }
 
     #[test]
@@ -327,9 +204,9 @@ mod tests {
             let (exporter, importer) = (Scope::default(), Scope::default());
             let endless = Rc::new(Endless);
             let alive = Rc::downgrade(&endless);
-            let cap: byte_stream::Client = capnp_rpc::new_client_from_rc(endless);
+            let cap: byte_stream::Client = vat::new_client_from_rc(endless);
             let export = Export::new(&exporter.spawner(), cap.client);
-            let stream: byte_stream::Client = export.import(&importer.spawner()).unwrap();
+            let stream: byte_stream::Client = export.import(&importer.spawner());
             let mut request = stream.read_request();
             request.get().set_max_bytes(1);
             let mut read = request.send().promise;
@@ -360,7 +237,7 @@ mod tests {
                 writer.write(b"across").await.unwrap();
                 let end = crate::rpc::byte_stream::End::Reading(reader);
                 let stream = crate::rpc::byte_stream::ByteStream::new(end);
-                let cap: byte_stream::Client = capnp_rpc::new_client(stream);
+                let cap: byte_stream::Client = vat::new_client(stream);
                 exports
                     .send(Export::new(&scope.spawner(), cap.client))
                     .unwrap();
@@ -372,7 +249,7 @@ mod tests {
             there
                 .spawn(move || async move {
                     let scope = Scope::default();
-                    let stream: byte_stream::Client = export.import(&scope.spawner()).unwrap();
+                    let stream: byte_stream::Client = export.import(&scope.spawner());
                     let mut request = stream.read_request();
                     request.get().set_max_bytes(16);
                     let answer = request.send().promise.await.unwrap();

@@ -127,7 +127,10 @@ impl process::Server for Process {
     ) -> capnp::Result<()> {
         let cap = self
             .bootstrap
-            .get_or_try_init(async || self.cell.bootstrap().await?.import::<Client>(&self.spawner))
+            .get_or_try_init(async || {
+                let export = self.cell.bootstrap().await?;
+                capnp::Result::Ok(export.import::<Client>(&self.spawner))
+            })
             .await?;
         results
             .get()

@@ -50,10 +50,7 @@ impl Grants {
 }
 
 /// A cell's bootstrap, made on its own vat.
-///
-/// # Errors
-/// None that fresh connections can have; see [`Export::import`].
-pub fn bootstrap(grants: Grants, spawner: &Spawner) -> capnp::Result<membrane::Client> {
+pub fn bootstrap(grants: Grants, spawner: &Spawner) -> membrane::Client {
     let mut session = Session {
         host: None,
         executor: None,
@@ -72,7 +69,7 @@ pub fn bootstrap(grants: Grants, spawner: &Spawner) -> capnp::Result<membrane::C
                 let executor: system_capnp::executor::Client = super::client(executor(cells));
                 executor.client
             }
-            Grant::Cap(export) => export.import(spawner)?,
+            Grant::Cap(export) => export.import(spawner),
         };
         match name.as_str() {
             "host" => session.host = Some(cap.cast_to()),
@@ -81,7 +78,7 @@ pub fn bootstrap(grants: Grants, spawner: &Spawner) -> capnp::Result<membrane::C
             _ => session.others.push((name, cap)),
         }
     }
-    Ok(super::client(Rc::new(session)))
+    super::client(Rc::new(session))
 }
 
 /// The grants of one cell, as references of its vat.

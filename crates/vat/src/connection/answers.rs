@@ -154,7 +154,8 @@ impl Shared {
         if self.tables.borrow().answers.entries.contains_key(&id) {
             return Err(Violation::QuestionInUse(id));
         }
-        if let Err(error) = self.tables.borrow().answers.admit(0, &self.limits) {
+        let admitted = self.tables.borrow().answers.admit(0, &self.limits);
+        if let Err(error) = admitted {
             self.refuse(id, &error);
             return Ok(());
         }
