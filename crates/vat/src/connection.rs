@@ -31,6 +31,7 @@ use capnp::private::capability::ClientHook;
 
 use crate::error::Violation;
 use crate::limits::Limits;
+use crate::message::FramingError;
 use crate::outcome::Handle;
 use crate::reference::{self, Node};
 use crate::vat;
@@ -228,6 +229,13 @@ impl Inbox {
         }
         tables.room = Some(context.waker().clone());
         Poll::Pending
+    }
+
+    /// The peer has sent what is not a message.
+    pub(crate) fn refuse(&self, error: FramingError) {
+        if let Some(shared) = self.0.upgrade() {
+            shared.fail(&error.into());
+        }
     }
 
     /// The peer has gone, or the way to it is broken.

@@ -14,6 +14,7 @@ mod reference;
 mod request;
 mod results;
 mod slot;
+pub mod stream;
 mod vat;
 mod waiters;
 

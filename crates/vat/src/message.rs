@@ -61,7 +61,7 @@ pub(crate) fn frame(message: &Outgoing) -> Vec<u8> {
 }
 
 /// The segment table: a count, then a size for each, padded to a whole word.
-fn table_bytes(segments: usize) -> usize {
+pub(crate) fn table_bytes(segments: usize) -> usize {
     segments
         .saturating_mul(4)
         .saturating_add(4)

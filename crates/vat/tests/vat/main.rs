@@ -10,6 +10,17 @@
 #[rustfmt::skip]
 mod lab_capnp;
 
+#[allow(missing_docs, clippy::all, clippy::pedantic, clippy::restriction, dead_code)]
+#[rustfmt::skip]
+#[path = "../../src/rpc_capnp.rs"]
+mod rpc_capnp;
+
+mod choices;
+mod hostile;
 mod lab;
+mod model;
 mod peers;
+mod rules;
 mod smoke;
+mod stream;
+mod wire;
