@@ -73,6 +73,8 @@ enum Origin {
 pub(crate) struct Observer {
     pub(crate) connection: Weak<Shared>,
     pub(crate) answer: u32,
+    /// Whether it asked for the results to be kept here.
+    pub(crate) kept: bool,
 }
 
 /// The server's side of a call on this vat: it has ended once its method has returned and has let go
@@ -158,9 +160,12 @@ impl Outcome {
         self.settle(settled);
     }
 
-    /// The connection of the peer that asked, if one did and has not been answered.
+    /// The connection of the peer that asked, if one did, has not been answered, and may be told to take
+    /// the results from elsewhere: results that are kept here must be here.
     pub(crate) fn asker(&self) -> Option<Rc<Shared>> {
-        self.observer.borrow().as_ref()?.connection.upgrade()
+        let observer = self.observer.borrow();
+        let observer = observer.as_ref().filter(|observer| !observer.kept)?;
+        observer.connection.upgrade()
     }
 
     /// The results will be those of another question: the peer that asked is to be told so.
@@ -242,6 +247,17 @@ impl Outcome {
     fn forget(&self, place: &mut Place) {
         if let State::Pending(pending) = &mut *self.state.borrow_mut() {
             pending.waiters.forget(place);
+        }
+    }
+}
+
+impl Drop for Outcome {
+    fn drop(&mut self) {
+        // Of calls that are passed on and on, each holds the next.
+        if let State::Pending(pending) = self.state.get_mut()
+            && let Some(pipeline) = pending.pipeline.take()
+        {
+            vat::discard(pipeline);
         }
     }
 }

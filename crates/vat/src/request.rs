@@ -26,6 +26,8 @@ struct Request {
     target: Box<dyn ClientHook>,
     interface_id: u64,
     method_id: u16,
+    /// Whether all calls that were made before have begun.
+    in_turn: bool,
     /// Written to when the message cannot be, which cannot be: the hook has no error to return.
     nowhere: Outgoing,
 }
@@ -58,6 +60,8 @@ pub(crate) fn forward(
         let size = params.target_size()?;
         let mut request = Request::new(target, interface_id, method_id, Some(size));
         request.writable()?.set_as(params)?;
+        // To wait for another turn would be to wait for ever, where two such calls wait for each other.
+        request.in_turn = true;
         Ok(request)
     });
     vat::discard(params);
@@ -88,6 +92,7 @@ impl Request {
             target,
             interface_id,
             method_id,
+            in_turn: false,
             nowhere: message::outgoing(None),
         }
     }
@@ -99,7 +104,7 @@ impl Request {
     /// The peer to which the request can go at once. While other calls wait for their turn it cannot:
     /// they were made before.
     fn wire(&self) -> Option<Rc<Node>> {
-        if !vat::is_idle() {
+        if !self.in_turn && !vat::is_idle() {
             return None;
         }
         reference::wire(&*self.target)

@@ -183,6 +183,7 @@ impl Shared {
         let outcome = Outcome::new(Some(Observer {
             connection: Rc::downgrade(self),
             answer: id,
+            kept,
         }));
         let mut tables = self.tables.borrow_mut();
         tables.answers.bytes = tables.answers.bytes.saturating_add(bytes);

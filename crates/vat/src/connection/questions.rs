@@ -239,6 +239,7 @@ impl Shared {
         let head = ReturnHead::read(&message, &self.limits)?;
         let Returning {
             outcome,
+            unfinished,
             tail,
             exports,
         } = self.returning(&head)?;
@@ -246,8 +247,15 @@ impl Shared {
             let released = self.tables.borrow_mut().exports.take_back(&exports);
             vat::discard(released);
         }
-        // Finished before it returned: the peer has been told to take its results back.
         let Some(outcome) = outcome else {
+            // Nobody cares. The peer is, or will be, told to take its results back, unless it has closed
+            // the matter itself.
+            if head.no_finish_needed
+                && unfinished
+                && let Body::Results(Some(descriptors)) = &head.body
+            {
+                self.decline(descriptors);
+            }
             return Ok(());
         };
         if head.no_finish_needed {
@@ -294,19 +302,21 @@ impl Shared {
             .ok_or(Violation::NoSuchQuestion(head.id))?;
         let exports = std::mem::take(&mut question.exports);
         let tail = question.tail;
-        let outcome = match question.progress {
+        let (outcome, unfinished) = match question.progress {
             Progress::Returned { .. } => return Err(Violation::NoSuchQuestion(head.id)),
-            Progress::Finished => None,
-            Progress::Asked => question.outcome.upgrade(),
+            Progress::Finished => (None, false),
+            Progress::Asked => (question.outcome.upgrade(), true),
         };
+        // If nobody cares any more, but that has yet to be said, the results are given back with it.
         question.progress = Progress::Returned {
-            release_results: false,
+            release_results: outcome.is_none(),
         };
-        if outcome.is_none() || head.no_finish_needed {
+        if !unfinished || head.no_finish_needed {
             tables.questions.remove(head.id);
         }
         Ok(Returning {
             outcome,
+            unfinished,
             tail,
             exports,
         })
@@ -346,6 +356,8 @@ impl Shared {
 struct Returning {
     /// Gone if nobody cares.
     outcome: Option<Rc<Outcome>>,
+    /// Whether the peer has yet to be told that the question is finished with.
+    unfinished: bool,
     tail: bool,
     exports: Vec<u32>,
 }
