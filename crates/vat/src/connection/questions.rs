@@ -332,16 +332,19 @@ impl Shared {
 
     /// The peer did not understand a message that asks a question.
     pub(super) fn on_unimplemented_question(&self, id: u32) -> Result<(), Violation> {
-        let outcome = {
+        let (outcome, released) = {
             let mut tables = self.tables.borrow_mut();
             let question = tables
                 .questions
                 .get_mut(id)
                 .ok_or(Violation::NoSuchQuestion(id))?;
             let outcome = question.outcome.upgrade();
+            let exports = std::mem::take(&mut question.exports);
             tables.questions.remove(id);
-            outcome
+            // It has not taken the parameters' capabilities either.
+            (outcome, tables.exports.take_back(&exports))
         };
+        vat::discard(released);
         if let Some(outcome) = outcome {
             outcome.is_finished();
             outcome.settle(Err(Error::unimplemented(

@@ -1,0 +1,5 @@
+//! What strangers do to hurt: long chains, circles, mazes, silence. Each test runs on a small stack,
+//! with a second peer of the same vat that must not notice.
+
+mod chains;
+mod circles;

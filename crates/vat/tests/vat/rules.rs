@@ -1,0 +1,4 @@
+//! The rules of the protocol, as a peer sees them that writes and reads its messages itself.
+
+mod calls;
+mod questions;
