@@ -103,6 +103,11 @@ impl Node {
         Self::register(Self::Promise(Promised::new(None, None)))
     }
 
+    /// What a peer calls ours, although it leads to that peer: calls on the way there come back first.
+    pub(crate) fn reflected(hook: Box<dyn ClientHook>) -> Rc<Self> {
+        Self::register(Self::Promise(Promised::reflected(hook)))
+    }
+
     fn register(node: Self) -> Rc<Self> {
         let node = Rc::new(node);
         vat::register(&node);

@@ -77,6 +77,23 @@ pub(crate) fn push(turn: Turn) {
     });
 }
 
+/// Adds turns that run before all others, in their order.
+pub(crate) fn push_first(first: Vec<Turn>) {
+    if first.is_empty() {
+        return;
+    }
+    with(|vat| {
+        let mut turns = vat.turns.borrow_mut();
+        for turn in first.into_iter().rev() {
+            turns.push_front(turn);
+        }
+        drop(turns);
+        if !vat.running.get() {
+            vat.tasks.wake_driver();
+        }
+    });
+}
+
 /// Whether nothing waits that was begun before.
 pub(crate) fn is_idle() -> bool {
     with(|vat| vat.turns.borrow().is_empty()).unwrap_or(true)

@@ -2,12 +2,12 @@
 //! them.
 
 use std::collections::HashMap;
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 use std::task::Waker;
 
 use capnp::Error;
 use capnp::capability::Promise;
-use capnp::private::capability::{ClientHook, PipelineHook, RequestHook};
+use capnp::private::capability::{ClientHook, PipelineHook, PipelineOp, RequestHook};
 
 use super::capabilities::{
     Described, Descriptor, Registered, Unregistered, descriptors, path, write_table,
@@ -438,7 +438,10 @@ impl Shared {
             answer.kept = false;
             answer.handle.clone()
         };
-        question.redirect(Box::new(handle.clone()));
+        question.redirect(Box::new(Kept {
+            connection: Rc::downgrade(self),
+            handle: handle.clone(),
+        }));
         let question = Rc::downgrade(question);
         vat::spawn(async move {
             let settled = handle.wait().await;
@@ -448,6 +451,29 @@ impl Shared {
             }
         });
         Ok(())
+    }
+}
+
+/// Capabilities in results that the peer had kept here: calls on them have been by way of the peer.
+struct Kept {
+    connection: Weak<Shared>,
+    handle: Handle,
+}
+
+impl PipelineHook for Kept {
+    fn add_ref(&self) -> Box<dyn PipelineHook> {
+        Box::new(Self {
+            connection: self.connection.clone(),
+            handle: self.handle.clone(),
+        })
+    }
+
+    fn get_pipelined_cap(&self, ops: &[PipelineOp]) -> Box<dyn ClientHook> {
+        let hook = self.handle.get_pipelined_cap(ops);
+        match self.connection.upgrade() {
+            Some(connection) => connection.reflect(hook),
+            None => hook,
+        }
     }
 }
 

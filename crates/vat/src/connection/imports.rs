@@ -12,7 +12,7 @@ use capnp::private::capability::ClientHook;
 use super::Shared;
 use super::capabilities::Descriptor;
 use crate::error::{self, Violation};
-use crate::reference::{self, Node, Reference};
+use crate::reference::{self, Node, Reference, innermost};
 use crate::rpc_capnp::{release, resolve};
 use crate::vat;
 
@@ -113,15 +113,24 @@ impl Shared {
             Descriptor::ReceiverHosted(id) => {
                 let export = tables.exports.get(id).ok_or(Violation::NoSuchExport(id))?;
                 drop(tables);
-                return Ok(Some(export.add_ref()));
+                return Ok(Some(self.reflect(export.add_ref())));
             }
             Descriptor::ReceiverAnswer(answer, path) => {
                 drop(tables);
-                return Ok(Some(self.promised(answer, path)));
+                return Ok(Some(self.reflect(self.promised(answer, path))));
             }
         };
         let node = tables.imports.add(Rc::downgrade(self), id, is_promise)?;
         Ok(Some(Box::new(Reference(node))))
+    }
+
+    /// What the peer calls ours, marked if it is the peer's own after all.
+    pub(super) fn reflect(&self, hook: Box<dyn ClientHook>) -> Box<dyn ClientHook> {
+        let hook = innermost(hook);
+        match self.is_ours(&*hook) {
+            true => Box::new(Reference(Node::reflected(hook))),
+            false => hook,
+        }
     }
 
     /// Nobody holds an import any more, unless the peer has sent it once more meanwhile.

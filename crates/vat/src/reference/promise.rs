@@ -23,7 +23,11 @@ use crate::slot::{Backlog, Call, Entry, Resume, Target};
 use crate::vat::{self, TaskId, Turn};
 use crate::waiters::{Place, Waiters};
 
-pub(crate) struct Promised(RefCell<State>);
+pub(crate) struct Promised {
+    state: RefCell<State>,
+    /// Whether it has resolved to what the peer on its road calls ours, although that leads to the peer.
+    reflected: Cell<bool>,
+}
 
 enum State {
     Waiting(Waiting),
@@ -44,19 +48,30 @@ struct Waiting {
 
 impl Promised {
     pub(super) fn new(road: Option<Rc<Node>>, call: Option<Handle>) -> Self {
-        Self(RefCell::new(State::Waiting(Waiting {
-            road,
-            travelled: Cell::new(false),
-            backlog: Backlog::default(),
-            waiters: Waiters::default(),
-            call,
-            task: None,
-        })))
+        Self {
+            state: RefCell::new(State::Waiting(Waiting {
+                road,
+                travelled: Cell::new(false),
+                backlog: Backlog::default(),
+                waiters: Waiters::default(),
+                call,
+                task: None,
+            })),
+            reflected: Cell::new(false),
+        }
+    }
+
+    /// What a peer calls ours, although it leads to that peer.
+    pub(super) fn reflected(hook: Box<dyn ClientHook>) -> Self {
+        Self {
+            state: RefCell::new(State::Resolved(hook)),
+            reflected: Cell::new(true),
+        }
     }
 
     /// What it has resolved to.
     pub(super) fn resolution(&self) -> Option<Box<dyn ClientHook>> {
-        match &*self.0.borrow() {
+        match &*self.state.borrow() {
             State::Waiting(_) => None,
             State::Resolved(hook) => Some(hook.add_ref()),
         }
@@ -64,7 +79,7 @@ impl Promised {
 
     /// The road, for a call that takes it.
     pub(super) fn take_road(&self) -> Option<Rc<Node>> {
-        match &*self.0.borrow() {
+        match &*self.state.borrow() {
             State::Waiting(waiting) => {
                 let road = waiting.road.clone()?;
                 waiting.travelled.set(true);
@@ -76,7 +91,7 @@ impl Promised {
 
     /// The road, for a look.
     pub(super) fn road(&self) -> Option<Rc<Node>> {
-        match &*self.0.borrow() {
+        match &*self.state.borrow() {
             State::Waiting(waiting) => waiting.road.clone(),
             State::Resolved(_) => None,
         }
@@ -84,7 +99,7 @@ impl Promised {
 
     /// Says which task will resolve it. The task ends with the promise.
     pub(crate) fn resolved_by(&self, task: TaskId) {
-        match &mut *self.0.borrow_mut() {
+        match &mut *self.state.borrow_mut() {
             State::Waiting(waiting) => waiting.task = Some(task),
             State::Resolved(_) => {}
         }
@@ -93,7 +108,7 @@ impl Promised {
 
 impl Drop for Promised {
     fn drop(&mut self) {
-        match self.0.replace(State::Resolved(broken(unresolved()))) {
+        match self.state.replace(State::Resolved(broken(unresolved()))) {
             State::Waiting(waiting) => {
                 if let Some(task) = waiting.task {
                     vat::cancel(task);
@@ -117,12 +132,14 @@ pub(crate) fn resolve(node: &Rc<Node>, to: Box<dyn ClientHook>) {
     if promise.resolution().is_some() {
         return vat::discard(to);
     }
+    let reflected = is_reflected(&*to);
+    promise.reflected.set(reflected);
     let to = acyclic(node, to);
     let to = match embargoed_road(promise) {
-        Some(road) => embargo(&road, to),
+        Some(road) => embargo(&road, to, reflected),
         None => to,
     };
-    let mut state = promise.0.borrow_mut();
+    let mut state = promise.state.borrow_mut();
     let State::Waiting(waiting) = &mut *state else {
         drop(state);
         return vat::discard(to);
@@ -131,11 +148,15 @@ pub(crate) fn resolve(node: &Rc<Node>, to: Box<dyn ClientHook>) {
     let before = std::mem::replace(&mut *state, State::Resolved(to.add_ref()));
     drop(state);
     if let State::Waiting(waiting) = before {
-        // Calls that waited begin before any that follow from the resolution.
-        while let Some(entry) = waiting.backlog.pop() {
-            let target = Target::Resolved(to.add_ref());
-            vat::push(Turn::Resume(Resume { entry, target }));
-        }
+        // Calls that waited begin before any that follow from the resolution, and before those that have
+        // been made but not begun: these were made later.
+        let waited: Vec<Turn> = std::iter::from_fn(|| waiting.backlog.pop())
+            .map(|entry| {
+                let target = Target::Resolved(to.add_ref());
+                Turn::Resume(Resume { entry, target })
+            })
+            .collect();
+        vat::push_first(waited);
         vat::discard((waiting.road, waiting.call));
     }
     waiters.take().wake();
@@ -158,14 +179,22 @@ fn acyclic(node: &Rc<Node>, to: Box<dyn ClientHook>) -> Box<dyn ClientHook> {
 }
 
 fn embargoed_road(promise: &Promised) -> Option<Rc<Node>> {
-    match &*promise.0.borrow() {
+    match &*promise.state.borrow() {
         State::Waiting(waiting) if waiting.travelled.get() => waiting.road.clone(),
         _ => None,
     }
 }
 
-/// Keeps calls from overtaking those on the road, if where they go is reached by another way.
-fn embargo(road: &Node, to: Box<dyn ClientHook>) -> Box<dyn ClientHook> {
+fn is_reflected(hook: &dyn ClientHook) -> bool {
+    Node::of(hook).is_some_and(|node| match node.as_promise() {
+        Some(promise) => promise.reflected.get(),
+        None => false,
+    })
+}
+
+/// Keeps calls from overtaking those on the road, if where they go is reached by another way. What is
+/// reflected comes back here from the road, and then takes it again.
+fn embargo(road: &Node, to: Box<dyn ClientHook>, reflected: bool) -> Box<dyn ClientHook> {
     let Some(connection) = road.connection().and_then(std::rc::Weak::upgrade) else {
         return to;
     };
@@ -173,7 +202,7 @@ fn embargo(road: &Node, to: Box<dyn ClientHook>) -> Box<dyn ClientHook> {
         .and_then(|node| node.road())
         .and_then(|end| end.connection()?.upgrade())
         .is_some_and(|other| Rc::ptr_eq(&other, &connection));
-    if same_way || is_broken(&*to) {
+    if (same_way && !reflected) || is_broken(&*to) {
         return to;
     }
     match connection.embargo(road, to) {
@@ -211,7 +240,7 @@ pub(super) fn adopt(node: &Rc<Node>, entry: Entry) -> Option<Entry> {
 
 /// Where calls wait, if they have to.
 fn backlog(node: &Node) -> Option<Backlog> {
-    match &*node.as_promise()?.0.borrow() {
+    match &*node.as_promise()?.state.borrow() {
         State::Waiting(waiting) if waiting.road.is_none() => Some(waiting.backlog.clone()),
         _ => None,
     }
@@ -240,7 +269,7 @@ impl Future for Resolution {
         let Some(promise) = node.as_promise() else {
             return Poll::Ready(Ok(Box::new(Reference(Rc::clone(node)))));
         };
-        match &mut *promise.0.borrow_mut() {
+        match &mut *promise.state.borrow_mut() {
             State::Resolved(hook) => Poll::Ready(Ok(hook.add_ref())),
             State::Waiting(waiting) => {
                 waiting.waiters.register(place, context);
@@ -253,7 +282,7 @@ impl Future for Resolution {
 impl Drop for Resolution {
     fn drop(&mut self) {
         if let Some(promise) = self.node.as_promise()
-            && let State::Waiting(waiting) = &mut *promise.0.borrow_mut()
+            && let State::Waiting(waiting) = &mut *promise.state.borrow_mut()
         {
             waiting.waiters.forget(&mut self.place);
         }
