@@ -13,6 +13,16 @@
     missing_docs
 )]
 
+#[allow(dead_code, missing_docs, clippy::all, clippy::pedantic, clippy::restriction)]
+#[rustfmt::skip]
+#[path = "../crates/vat/tests/vat/lab_capnp.rs"]
+mod lab_capnp;
+#[allow(dead_code)]
+#[path = "../crates/vat/tests/vat/lab.rs"]
+mod lab;
+#[path = "table/rpc.rs"]
+mod rpc;
+
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -67,9 +77,10 @@ fn main() {
 
 type Row = fn(&tokio::runtime::Runtime) -> Vec<Line>;
 
-const ROWS: [(&str, Row); 6] = [
+const ROWS: [(&str, Row); 7] = [
     ("load", load),
     ("spawn", spawn),
+    ("rpc", rpc::rows),
     ("call", calls),
     ("stream", stream),
     ("idle", idle),
@@ -258,8 +269,10 @@ fn native(swarm: &swarm::Handle, cells: &Cells) -> (Vec<Duration>, Vec<Duration>
     tokio::task::LocalSet::new().block_on(&runtime, async {
         let scope = Scope::default();
         let executor = Executor::new(cells.clone(), scope.spawner(), None);
-        let host: host::Client = capnp_rpc::new_client_from_rc(Host::new(swarm.clone(), executor));
-        let local = sample(&host).await;
+        let host = Host::new(swarm.clone(), executor);
+        let local: host::Client = vat::new_client_from_rc(host.clone());
+        let local = vat::run_until(sample(&local)).await;
+        let host: host::Client = capnp_rpc::new_client_from_rc(host);
         let (near, far) = tokio::io::duplex(64 << 10);
         let network = |stream: tokio::io::DuplexStream, side| {
             let (read, write) = stream.compat().split();
@@ -352,31 +365,34 @@ fn stream(_: &tokio::runtime::Runtime) -> Vec<Line> {
         .enable_all()
         .build()
         .unwrap();
-    let elapsed = tokio::task::LocalSet::new().block_on(&runtime, async {
-        let (reader, writer) = stdio::pipe(64 << 10);
-        let stream: byte_stream::Client =
-            capnp_rpc::new_client(ByteStream::new(End::Reading(reader)));
-        let writing = tokio::task::spawn_local(async move {
-            let chunk = vec![7u8; 64 << 10];
-            for _ in 0..TOTAL / chunk.len() {
-                writer.write(&chunk).await.unwrap();
+    let elapsed = tokio::task::LocalSet::new().block_on(
+        &runtime,
+        vat::run_until(async {
+            let (reader, writer) = stdio::pipe(64 << 10);
+            let stream: byte_stream::Client =
+                vat::new_client(ByteStream::new(End::Reading(reader)));
+            let writing = tokio::task::spawn_local(async move {
+                let chunk = vec![7u8; 64 << 10];
+                for _ in 0..TOTAL / chunk.len() {
+                    writer.write(&chunk).await.unwrap();
+                }
+            });
+            let start = Instant::now();
+            let mut total = 0;
+            loop {
+                let mut request = stream.read_request();
+                request.get().set_max_bytes(1 << 20);
+                let answer = request.send().promise.await.unwrap();
+                match answer.get().unwrap().get_data().unwrap().len() {
+                    0 => break,
+                    length => total += length,
+                }
             }
-        });
-        let start = Instant::now();
-        let mut total = 0;
-        loop {
-            let mut request = stream.read_request();
-            request.get().set_max_bytes(1 << 20);
-            let answer = request.send().promise.await.unwrap();
-            match answer.get().unwrap().get_data().unwrap().len() {
-                0 => break,
-                length => total += length,
-            }
-        }
-        assert_eq!(total, TOTAL);
-        writing.await.unwrap();
-        start.elapsed()
-    });
+            assert_eq!(total, TOTAL);
+            writing.await.unwrap();
+            start.elapsed()
+        }),
+    );
     let rate = TOTAL as f64 / elapsed.as_secs_f64() / 1e6;
     vec![Line {
         what: "stream: ByteStream.read, in process".into(),
