@@ -10,6 +10,7 @@ use capnp::capability::Promise;
 use capnp::private::capability::{ClientHook, ParamsHook, ResultsHook};
 
 use crate::outcome::Outcome;
+use crate::panics::{Caught, caught};
 use crate::vat;
 
 /// A call that is to begin.
@@ -37,11 +38,16 @@ impl Start {
         if !outcome.is_wanted() {
             return vat::discard((target, params, results));
         }
-        let mut promise = target.call(interface_id, method_id, params, results);
+        let begun = caught(|| {
+            let mut promise = target.call(interface_id, method_id, params, results);
+            let polled = Pin::new(&mut promise).poll(&mut Context::from_waker(Waker::noop()));
+            (promise, polled)
+        });
         vat::discard(target);
-        match Pin::new(&mut promise).poll(&mut Context::from_waker(Waker::noop())) {
-            Poll::Ready(result) => outcome.returned(result),
-            Poll::Pending => go_on(promise, outcome),
+        match begun {
+            Ok((_, Poll::Ready(result))) => outcome.returned(result),
+            Ok((promise, Poll::Pending)) => go_on(promise, outcome),
+            Err(panicked) => outcome.returned(Err(panicked)),
         }
     }
 }
@@ -53,7 +59,7 @@ fn go_on(promise: Promise<(), Error>, outcome: Rc<Outcome>) {
     }
     let settled = Rc::clone(&outcome);
     let task = vat::spawn(async move {
-        let result = promise.await;
+        let result = Caught(promise).await;
         settled.returned(result);
     });
     if let Some(task) = task {

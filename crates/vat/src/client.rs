@@ -8,6 +8,7 @@ use capnp::capability::{FromClientHook, FromServer, Promise};
 use capnp::private::capability::ClientHook;
 
 use crate::limits::MAX_HOPS;
+use crate::panics::Caught;
 use crate::reference::{self, Node, Reference};
 use crate::{local, vat};
 
@@ -40,7 +41,7 @@ pub fn new_future_client<C: FromClientHook + 'static>(
     let promise = Node::promise();
     let resolved = Rc::downgrade(&promise);
     let task = vat::spawn(async move {
-        let hook = match future.await {
+        let hook = match Caught(Box::pin(future)).await {
             Ok(client) => client.into_client_hook(),
             Err(error) => reference::broken(error),
         };

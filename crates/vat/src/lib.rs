@@ -9,6 +9,7 @@ mod limits;
 mod local;
 mod message;
 mod outcome;
+mod panics;
 mod payload;
 mod reference;
 mod request;

@@ -15,6 +15,7 @@ use capnp::capability::{Params, Promise, Request, Results, Server};
 use capnp::private::capability::{ClientHook, ParamsHook, ResultsHook};
 use capnp::{Error, MessageSize, any_pointer};
 
+use crate::panics::Caught;
 use crate::slot::{Backlog, Call, Resume, Target};
 use crate::vat::{self, Turn};
 
@@ -73,7 +74,7 @@ impl Local {
         }
         self.busy.set(true);
         Promise::from_future(Streaming {
-            promise,
+            promise: Caught(promise),
             local: Rc::clone(self),
         })
     }
@@ -107,7 +108,7 @@ impl Drop for Local {
 
 /// A streaming method that runs.
 struct Streaming {
-    promise: Promise<(), Error>,
+    promise: Caught<Promise<(), Error>>,
     local: Rc<Local>,
 }
 

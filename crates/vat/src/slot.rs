@@ -17,6 +17,7 @@ use capnp::capability::Promise;
 use capnp::private::capability::{ClientHook, ParamsHook, ResultsHook};
 
 use crate::local::Local;
+use crate::panics::caught;
 use crate::vat;
 
 /// Calls that may wait in one backlog. Those of a peer are bounded before by its
@@ -168,16 +169,16 @@ impl Resume {
                 let Some(entry) = crate::reference::adopt(&*target, entry) else {
                     return;
                 };
-                entry.call.make(&*target)
+                caught(|| entry.call.make(&*target))
             }
             Target::Freed(local) => {
                 local.take();
-                let promise = local.dispatch(entry.call);
+                let promise = caught(|| local.dispatch(entry.call));
                 local.resume_next();
                 promise
             }
         };
-        slot.begin(promise);
+        slot.begin(promise.unwrap_or_else(Promise::err));
     }
 }
 
@@ -187,11 +188,12 @@ impl Slot {
         let waker = self.waker();
         let polled = {
             let mut context = Context::from_waker(waker.as_ref().unwrap_or(Waker::noop()));
-            Pin::new(&mut promise).poll(&mut context)
+            caught(|| Pin::new(&mut promise).poll(&mut context))
         };
         let after = match polled {
-            Poll::Ready(result) => State::Ended(result),
-            Poll::Pending => State::Running(promise),
+            Ok(Poll::Ready(result)) => State::Ended(result),
+            Ok(Poll::Pending) => State::Running(promise),
+            Err(panicked) => State::Ended(Err(panicked)),
         };
         let before = self.0.replace(after);
         vat::discard(before);

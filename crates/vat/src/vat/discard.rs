@@ -6,6 +6,8 @@
 use std::any::Any;
 use std::cell::{Cell, RefCell};
 
+use crate::panics::caught;
+
 thread_local! {
     static DISCARDING: Cell<bool> = const { Cell::new(false) };
     static WAITING: RefCell<Vec<Box<dyn Any>>> = const { RefCell::new(Vec::new()) };
@@ -25,11 +27,14 @@ pub(crate) fn discard<T: 'static>(value: T) {
     }
     DISCARDING.set(true);
     let _discarding = Discarding;
-    drop(value);
+    // A destructor that panics has not done its work; the others are to do theirs.
+    let _ = caught(|| drop(value));
     loop {
         let next = WAITING.try_with(|list| list.borrow_mut().pop());
         match next {
-            Ok(Some(next)) => drop(next),
+            Ok(Some(next)) => {
+                let _ = caught(|| drop(next));
+            }
             Ok(None) | Err(_) => break,
         }
     }
