@@ -55,6 +55,20 @@ struct Pending {
     pipelined: Vec<(Path, Weak<Node>)>,
     /// Where those capabilities come from, when that is known before the results are.
     pipeline: Option<Box<dyn PipelineHook>>,
+    /// The task that waits for another call to settle, whose results are this one's.
+    follower: Option<TaskId>,
+}
+
+impl Drop for Pending {
+    fn drop(&mut self) {
+        if let Some(follower) = self.follower {
+            vat::cancel(follower);
+        }
+        // Of calls that are passed on and on, each holds the next.
+        if let Some(pipeline) = self.pipeline.take() {
+            vat::discard(pipeline);
+        }
+    }
 }
 
 /// Where a call is, for whoever ends it.
@@ -184,20 +198,17 @@ impl Outcome {
             vat::discard(settled);
             return;
         };
-        let pending = std::mem::take(pending);
+        let mut pending = std::mem::take(pending);
         *state = State::Settled(settled.clone());
         drop(state);
-        let woken = {
-            let mut waiters = pending.waiters;
-            waiters.take()
-        };
         // Promises go first: calls that were made before the results came must be ahead of those that
         // follow from them.
         if pending.pipeline.is_none() {
-            resolve_all(pending.pipelined, |path| capability_at(&settled, path));
+            let pipelined = std::mem::take(&mut pending.pipelined);
+            resolve_all(pipelined, |path| capability_at(&settled, path));
         }
-        woken.wake();
-        vat::discard((settled, pending.pipeline));
+        pending.waiters.take().wake();
+        vat::discard((settled, pending));
     }
 
     /// A task has done its work. A question is still to be finished.
@@ -226,6 +237,13 @@ impl Outcome {
         vat::discard(pipeline);
     }
 
+    /// Says which task will settle the call with another's results. It ends with the call.
+    pub(crate) fn settled_by(&self, task: TaskId) {
+        if let State::Pending(pending) = &mut *self.state.borrow_mut() {
+            pending.follower = Some(task);
+        }
+    }
+
     /// The results, if they are there.
     pub(crate) fn settled(&self) -> Option<Settled> {
         match &*self.state.borrow() {
@@ -247,17 +265,6 @@ impl Outcome {
     fn forget(&self, place: &mut Place) {
         if let State::Pending(pending) = &mut *self.state.borrow_mut() {
             pending.waiters.forget(place);
-        }
-    }
-}
-
-impl Drop for Outcome {
-    fn drop(&mut self) {
-        // Of calls that are passed on and on, each holds the next.
-        if let State::Pending(pending) = self.state.get_mut()
-            && let Some(pipeline) = pending.pipeline.take()
-        {
-            vat::discard(pipeline);
         }
     }
 }

@@ -442,14 +442,17 @@ impl Shared {
             connection: Rc::downgrade(self),
             handle: handle.clone(),
         }));
-        let question = Rc::downgrade(question);
-        vat::spawn(async move {
+        let asked = Rc::downgrade(question);
+        let follower = vat::spawn(async move {
             let settled = handle.wait().await;
-            match question.upgrade() {
+            match asked.upgrade() {
                 Some(question) => question.settle(settled),
                 None => vat::discard(settled),
             }
         });
+        if let Some(follower) = follower {
+            question.settled_by(follower);
+        }
         Ok(())
     }
 }
