@@ -44,11 +44,13 @@ lint: setup
 	@scripts/lint.sh
 
 bench: setup
+	@cargo bench --quiet --package vat --bench calls
 	@cargo bench --quiet --package membrane --bench membrane
 	@cargo bench --quiet --package ww --bench table
 
 schema:
 	@cargo run --quiet --package schema --example generate
+	@cargo run --quiet --package vat --example generate
 	@cargo run --quiet --manifest-path std/Cargo.toml --target-dir $(TARGET_DIR)/guest --package runtime --example bindings
 
 clean:
