@@ -176,10 +176,14 @@ impl Outcome {
 
     /// The connection of the peer that asked, if one did, has not been answered, and may be told to take
     /// the results from elsewhere: results that are kept here must be here.
-    pub(crate) fn asker(&self) -> Option<Rc<Shared>> {
-        let observer = self.observer.borrow();
-        let observer = observer.as_ref().filter(|observer| !observer.kept)?;
-        observer.connection.upgrade()
+    pub(crate) fn asker(self: &Rc<Self>) -> Option<Rc<Shared>> {
+        let (connection, answer) = {
+            let observer = self.observer.borrow();
+            let observer = observer.as_ref().filter(|observer| !observer.kept)?;
+            (observer.connection.upgrade()?, observer.answer)
+        };
+        // It may have finished with the call, while others wait for what is in its results.
+        connection.awaits(answer, self).then_some(connection)
     }
 
     /// The results will be those of another question: the peer that asked is to be told so.

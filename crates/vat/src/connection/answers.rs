@@ -331,6 +331,13 @@ impl Shared {
         settled
     }
 
+    /// Whether the peer still waits for what becomes of a call.
+    pub(crate) fn awaits(&self, id: u32, outcome: &Rc<Outcome>) -> bool {
+        let tables = self.tables.borrow();
+        let answer = tables.answers.entries.get(&id);
+        answer.is_some_and(|answer| Rc::ptr_eq(answer.handle.outcome(), outcome))
+    }
+
     fn send_results(self: &Rc<Self>, id: u32, written: Written) -> Settled {
         let (mut message, caps) = written.unwrap_or_else(results::empty);
         let sent = self.describe_all(&caps).and_then(|mut described| {

@@ -202,7 +202,14 @@ fn embargo(road: &Node, to: Box<dyn ClientHook>, reflected: bool) -> Box<dyn Cli
         .and_then(|node| node.road())
         .and_then(|end| end.connection()?.upgrade())
         .is_some_and(|other| Rc::ptr_eq(&other, &connection));
-    if (same_way && !reflected) || is_broken(&*to) {
+    if is_broken(&*to) {
+        return to;
+    }
+    if same_way && !reflected {
+        // Calls are still under way there when the peer says more.
+        if let Some(next) = Node::of(&*to) {
+            next.as_promise().map(Promised::take_road);
+        }
         return to;
     }
     match connection.embargo(road, to) {
