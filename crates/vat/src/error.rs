@@ -35,6 +35,8 @@ pub(crate) enum Violation {
     NotALoop,
     #[error("{0} was answered with `unimplemented`; the protocol cannot do without it")]
     Indispensable(&'static str),
+    #[error("a message that is not understood, and too large to be sent back")]
+    TooLargeToSendBack,
     #[error("{count} embargoes wait for an answer; at most {limit} may")]
     TooManyEmbargoes { count: usize, limit: usize },
     #[error("{bytes} bytes are left unread; at most {limit} are kept")]

@@ -58,6 +58,10 @@ pub(crate) fn forward(
     let target = Box::new(reference::Reference(Rc::clone(node)));
     let copied = params.get().and_then(|params| {
         let size = params.target_size()?;
+        // Before it is written out: content that is named many times is larger then.
+        if let Some(connection) = node.connection().and_then(Weak::upgrade) {
+            connection.fits(size)?;
+        }
         let mut request = Request::new(target, interface_id, method_id, Some(size));
         request.writable()?.set_as(params)?;
         // To wait for another turn would be to wait for ever, where two such calls wait for each other.

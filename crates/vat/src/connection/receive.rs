@@ -69,11 +69,29 @@ impl Shared {
         Ok(true)
     }
 
+    /// Sends back what is not served: of a call, what names it, because its parameters may hold
+    /// capabilities, which cannot go back; of any other message, all. A message whose pointers name the
+    /// same content again and again would be larger on its way back than it came.
     fn send_back_unimplemented(self: &Rc<Self>, message: &Incoming) -> Result<(), Violation> {
+        let root: wire::Reader<'_> = message.get_root()?;
         let mut answer = message::outgoing(None);
-        answer
-            .init_root::<wire::Builder<'_>>()
-            .set_unimplemented(message.get_root()?)?;
+        let mut echo = answer.init_root::<wire::Builder<'_>>();
+        match root.which() {
+            Ok(wire::Call(call)) => {
+                let call = call?;
+                let mut echo = echo.init_unimplemented().init_call();
+                echo.set_question_id(call.get_question_id());
+                echo.set_interface_id(call.get_interface_id());
+                echo.set_method_id(call.get_method_id());
+            }
+            _ => {
+                let size = root.total_size()?.word_count;
+                if size > message.size_in_words().try_into().unwrap_or(u64::MAX) {
+                    return Err(Violation::TooLargeToSendBack);
+                }
+                echo.set_unimplemented(root)?;
+            }
+        }
         self.tell_message(&answer);
         Ok(())
     }

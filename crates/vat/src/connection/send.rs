@@ -5,7 +5,7 @@
 
 use std::rc::Rc;
 
-use capnp::Error;
+use capnp::{Error, MessageSize};
 
 use super::{Shared, Tables};
 use crate::error::{self, Violation};
@@ -64,6 +64,18 @@ fn closed() -> Error {
 }
 
 impl Shared {
+    /// Whether a message may have content of this size.
+    pub(crate) fn fits(&self, content: MessageSize) -> Result<(), Error> {
+        let limit = self.limits.message_bytes;
+        let bytes = content.word_count.saturating_mul(8);
+        if bytes > u64::try_from(limit).unwrap_or(u64::MAX) {
+            return Err(Error::failed(format!(
+                "content of {bytes} bytes; messages of at most {limit} are sent"
+            )));
+        }
+        Ok(())
+    }
+
     /// Sends what the protocol cannot do without.
     pub(super) fn tell(self: &Rc<Self>, write: impl FnOnce(wire::Builder<'_>)) {
         let mut message = message::outgoing(None);

@@ -3,4 +3,7 @@
 
 mod chains;
 mod circles;
+mod flips;
 mod panics;
+mod pointers;
+mod sizes;

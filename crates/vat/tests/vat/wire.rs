@@ -293,6 +293,12 @@ impl Call {
         self.with(|_| {})
     }
 
+    /// Addressed to the first pointer of an answer's results instead.
+    pub fn to(mut self, answer: u32) -> Self {
+        self.to = To::Answer(answer, vec![0]);
+        self
+    }
+
     /// With something else changed.
     pub fn with(&self, change: impl FnOnce(rpc_capnp::call::Builder<'_>)) -> Vec<u8> {
         message(|message| {
@@ -379,6 +385,26 @@ pub fn write_cap(cap: &Cap, mut descriptor: cap_descriptor::Builder<'_>) {
         }
         Cap::Third(vine) => descriptor.init_third_party_hosted().set_vine_id(*vine),
     }
+}
+
+/// Makes all pointers of a list name what the first one does. The list is the one of `length` pointers,
+/// in a message of one segment of which only the first pointer is set.
+pub fn share_first(framed: &[u8], length: u32) -> Vec<u8> {
+    let mut words: Vec<u64> = framed
+        .chunks_exact(8)
+        .map(|word| u64::from_le_bytes(word.try_into().unwrap()))
+        .collect();
+    let length = length as usize;
+    // The first pointer is followed by as many null ones as the list has left.
+    let first = (2..words.len() - length)
+        .find(|at| words[*at] & 3 == 1 && words[at + 1..at + length].iter().all(|word| *word == 0))
+        .unwrap();
+    let pointer = words[first];
+    for index in 1..length {
+        // An offset counts from the end of its pointer, in units of 4.
+        words[first + index] = pointer - 4 * index as u64;
+    }
+    words.iter().flat_map(|word| word.to_le_bytes()).collect()
 }
 
 /// What a message says.
