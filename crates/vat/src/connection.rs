@@ -15,6 +15,7 @@ mod answers;
 mod capabilities;
 mod embargoes;
 mod exports;
+mod ids;
 mod imports;
 mod questions;
 mod receive;

@@ -1,7 +1,6 @@
 //! Answers: calls from the peer, until they have returned and the peer has said that it is done with
 //! them.
 
-use std::collections::HashMap;
 use std::rc::{Rc, Weak};
 use std::task::Waker;
 
@@ -12,6 +11,7 @@ use capnp::private::capability::{ClientHook, PipelineHook, PipelineOp, RequestHo
 use super::capabilities::{
     Described, Descriptor, Registered, Unregistered, descriptors, path, write_table,
 };
+use super::ids::ByPeer;
 use super::{Shared, Tables};
 use crate::call::Start;
 use crate::error::{self, Violation};
@@ -26,7 +26,7 @@ use crate::vat::{self, Turn};
 
 #[derive(Default)]
 pub(super) struct Answers {
-    entries: HashMap<u32, Answer>,
+    entries: ByPeer<Answer>,
     bytes: usize,
 }
 
@@ -53,7 +53,7 @@ impl Answers {
     }
 
     fn set_bytes(&mut self, id: u32, bytes: usize) {
-        if let Some(answer) = self.entries.get_mut(&id) {
+        if let Some(answer) = self.entries.get_mut(id) {
             self.bytes = self.bytes.saturating_sub(answer.bytes);
             answer.bytes = bytes;
             self.bytes = self.bytes.saturating_add(bytes);
@@ -61,7 +61,7 @@ impl Answers {
     }
 
     fn remove(&mut self, id: u32) -> Option<Answer> {
-        let answer = self.entries.remove(&id)?;
+        let answer = self.entries.remove(id)?;
         self.bytes = self.bytes.saturating_sub(answer.bytes);
         Some(answer)
     }
@@ -119,7 +119,7 @@ impl Shared {
                 let answer = answer?;
                 let id = answer.get_question_id();
                 let path = path(answer, &self.limits)?;
-                let depth = match self.tables.borrow().answers.entries.get(&id) {
+                let depth = match self.tables.borrow().answers.entries.get(id) {
                     Some(answer) if !answer.returned => answer.depth,
                     _ => 0,
                 };
@@ -139,7 +139,7 @@ impl Shared {
                 self.limits.path_steps
             )));
         };
-        let handle = match self.tables.borrow().answers.entries.get(&answer) {
+        let handle = match self.tables.borrow().answers.entries.get(answer) {
             Some(answer) => answer.handle.clone(),
             None => {
                 return reference::broken(Error::failed(
@@ -151,7 +151,7 @@ impl Shared {
     }
 
     pub(super) fn on_bootstrap(self: &Rc<Self>, id: u32) -> Result<(), Violation> {
-        if self.tables.borrow().answers.entries.contains_key(&id) {
+        if self.tables.borrow().answers.entries.get(id).is_some() {
             return Err(Violation::QuestionInUse(id));
         }
         let admitted = self.tables.borrow().answers.admit(0, &self.limits);
@@ -187,17 +187,14 @@ impl Shared {
         }));
         let mut tables = self.tables.borrow_mut();
         tables.answers.bytes = tables.answers.bytes.saturating_add(bytes);
-        tables.answers.entries.insert(
-            id,
-            Answer {
-                handle: Handle::new(&outcome),
-                bytes,
-                exports: Vec::new(),
-                depth,
-                kept,
-                returned: false,
-            },
-        );
+        tables.answers.entries.get_or_insert_with(id, || Answer {
+            handle: Handle::new(&outcome),
+            bytes,
+            exports: Vec::new(),
+            depth,
+            kept,
+            returned: false,
+        });
         outcome
     }
 
@@ -209,7 +206,7 @@ impl Shared {
     ) -> Result<Option<Incoming>, Violation> {
         let head = CallHead::read(self, &message)?;
         let id = head.id;
-        if self.tables.borrow().answers.entries.contains_key(&id) {
+        if self.tables.borrow().answers.entries.get(id).is_some() {
             return Err(Violation::QuestionInUse(id));
         }
         let kept = match head.send_results_to {
@@ -306,7 +303,7 @@ impl Shared {
         id: u32,
         result: Result<Written, Error>,
     ) -> Settled {
-        let kept = match self.tables.borrow().answers.entries.get(&id) {
+        let kept = match self.tables.borrow().answers.entries.get(id) {
             Some(answer) if Rc::ptr_eq(answer.handle.outcome(), outcome) => Some(answer.kept),
             _ => None,
         };
@@ -334,7 +331,7 @@ impl Shared {
     /// Whether the peer still waits for what becomes of a call.
     pub(crate) fn awaits(&self, id: u32, outcome: &Rc<Outcome>) -> bool {
         let tables = self.tables.borrow();
-        let answer = tables.answers.entries.get(&id);
+        let answer = tables.answers.entries.get(id);
         answer.is_some_and(|answer| Rc::ptr_eq(answer.handle.outcome(), outcome))
     }
 
@@ -373,7 +370,7 @@ impl Shared {
         {
             let mut tables = self.tables.borrow_mut();
             tables.answers.set_bytes(id, 0);
-            if let Some(answer) = tables.answers.entries.get_mut(&id) {
+            if let Some(answer) = tables.answers.entries.get_mut(id) {
                 answer.returned = true;
             }
         }
@@ -387,7 +384,7 @@ impl Shared {
 
     /// The results stay here.
     fn return_kept(self: &Rc<Self>, id: u32) {
-        if let Some(answer) = self.tables.borrow_mut().answers.entries.get_mut(&id) {
+        if let Some(answer) = self.tables.borrow_mut().answers.entries.get_mut(id) {
             answer.returned = true;
         }
         self.tell(|message| {
@@ -416,7 +413,7 @@ impl Shared {
                 .borrow_mut()
                 .answers
                 .entries
-                .get_mut(&observer.answer)
+                .get_mut(observer.answer)
             {
                 answer.returned = true;
             }
@@ -438,7 +435,7 @@ impl Shared {
     ) -> Result<(), Violation> {
         let handle = {
             let mut tables = self.tables.borrow_mut();
-            let kept = tables.answers.entries.get_mut(&answer);
+            let kept = tables.answers.entries.get_mut(answer);
             let kept = kept.filter(|answer| answer.kept);
             let answer = kept.ok_or(Violation::NoSuchResults(answer))?;
             // They can be taken once.
@@ -513,7 +510,7 @@ impl Tables {
             self.answers.remove(id);
         } else {
             self.answers.set_bytes(id, bytes);
-            if let Some(answer) = self.answers.entries.get_mut(&id) {
+            if let Some(answer) = self.answers.entries.get_mut(id) {
                 answer.returned = true;
                 answer.exports.clone_from(&registered.exports);
             }

@@ -3,7 +3,6 @@
 //! An import is counted by how often the peer sent it, and released all at once when nobody here holds
 //! it any more. An import that is a promise is resolved by the peer, once.
 
-use std::collections::HashMap;
 use std::rc::{Rc, Weak};
 
 use capnp::Error;
@@ -11,13 +10,14 @@ use capnp::private::capability::ClientHook;
 
 use super::Shared;
 use super::capabilities::Descriptor;
+use super::ids::ByPeer;
 use crate::error::{self, Violation};
 use crate::reference::{self, Node, Reference, innermost};
 use crate::rpc_capnp::{release, resolve};
 use crate::vat;
 
 #[derive(Default)]
-pub(super) struct Imports(HashMap<u32, Entry>);
+pub(super) struct Imports(ByPeer<Entry>);
 
 struct Entry {
     /// How often the peer has sent it.
@@ -47,7 +47,7 @@ impl Imports {
         id: u32,
         is_promise: bool,
     ) -> Result<Rc<Node>, Violation> {
-        let entry = self.0.entry(id).or_insert_with(|| Entry {
+        let entry = self.0.get_or_insert_with(id, || Entry {
             references: 0,
             node: Weak::new(),
             promise: None,
@@ -137,11 +137,11 @@ impl Shared {
     pub(super) fn release(self: &Rc<Self>, id: u32) {
         let references = {
             let mut tables = self.tables.borrow_mut();
-            match tables.imports.0.get(&id) {
+            match tables.imports.0.get(id) {
                 Some(entry) if entry.node.strong_count() == 0 => {}
                 _ => return,
             }
-            tables.imports.0.remove(&id).map(|entry| entry.references)
+            tables.imports.0.remove(id).map(|entry| entry.references)
         };
         if let Some(references) = references {
             self.tell_released(id, references);
@@ -185,7 +185,7 @@ impl Shared {
                 }
             }
         };
-        let promise = match self.tables.borrow().imports.0.get(&id) {
+        let promise = match self.tables.borrow().imports.0.get(id) {
             // Released before the peer knew; then what it resolved to is released too.
             None => None,
             Some(entry) => match &entry.promise {
