@@ -9,6 +9,7 @@ pub mod executor;
 pub mod host;
 pub mod process;
 pub mod session;
+mod shelf;
 
 use capnp::capability::Rc;
 

@@ -13,10 +13,11 @@ use cell::stdio;
 use cell::{Limits, Setup, Stdin, Stdout};
 use image::Image;
 use schema::system_capnp::{executor, grant, limits, process, program, source};
-use tokio::sync::{OnceCell, Semaphore, SemaphorePermit};
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::process::{Process, Stdio};
 use super::session::{Grant, Grants};
+use super::shelf::{Loaded, Shelf};
 use super::{bounded, texts};
 use crate::cells::Cells;
 use crate::vats::{Export, Spawner};
@@ -44,6 +45,7 @@ pub struct Executor {
     loads: Semaphore,
     spawner: Spawner,
     image: Option<Arc<Image>>,
+    shelf: Shelf,
 }
 
 impl Executor {
@@ -55,6 +57,7 @@ impl Executor {
             loads: Semaphore::new(LOADS_UNDER_WAY),
             spawner,
             image,
+            shelf: Shelf::default(),
         })
     }
 
@@ -132,10 +135,9 @@ impl executor::Server for Executor {
                 ));
             }
         };
+        let program = self.load_bytes(wasm.clone()).await?;
         let program = Program {
-            program: self.load_bytes(wasm.clone()).await?,
-            wasm,
-            cid: OnceCell::new(),
+            loaded: self.shelf.keep(program, wasm)?,
             cells: self.cells.clone(),
             spawner: self.spawner.clone(),
         };
@@ -160,10 +162,7 @@ impl Executor {
 
 /// The face of a program that is ready to run.
 struct Program {
-    program: cell::Program,
-    wasm: Bytes,
-    /// Its name, once somebody has asked.
-    cid: OnceCell<content::Cid>,
+    loaded: Rc<Loaded>,
     cells: Cells,
     spawner: Spawner,
 }
@@ -174,16 +173,7 @@ impl program::Server for Program {
         _params: program::CidParams,
         mut results: program::CidResults,
     ) -> capnp::Result<()> {
-        let cid = self
-            .cid
-            .get_or_try_init(async || {
-                let wasm = self.wasm.clone();
-                tokio::task::spawn_blocking(move || content::import::cid_of_file(&wasm))
-                    .await
-                    .map_err(|error| capnp::Error::failed(error.to_string()))?
-                    .map_err(|error| capnp::Error::failed(format!("cid: {error}")))
-            })
-            .await?;
+        let cid = self.loaded.cid().await?;
         results.get().set_cid(&cid.to_bytes());
         Ok(())
     }
@@ -193,7 +183,7 @@ impl program::Server for Program {
         _params: program::ImportsParams,
         mut results: program::ImportsResults,
     ) -> capnp::Result<()> {
-        let imports = self.program.imports();
+        let imports = self.loaded.program.imports();
         let mut list = results
             .get()
             .init_imports(u32::try_from(imports.len()).unwrap_or(u32::MAX));
@@ -222,7 +212,14 @@ impl program::Server for Program {
             ..Setup::default()
         };
         let grants = self.grants(params.get_grants()?)?;
-        let process = launch(&self.cells, &self.spawner, &self.program, setup, grants).await?;
+        let process = launch(
+            &self.cells,
+            &self.spawner,
+            &self.loaded.program,
+            setup,
+            grants,
+        )
+        .await?;
         results.get().set_process(process);
         Ok(())
     }
