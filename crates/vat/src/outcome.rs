@@ -39,8 +39,6 @@ pub(crate) struct Outcome {
     /// Whom to send the results to, and what they are, until the call settles.
     observer: RefCell<Option<Observer>>,
     server: RefCell<Server>,
-    /// Whether the results are another question's, so that this call is pending until it is finished.
-    elsewhere: Cell<bool>,
 }
 
 enum State {
@@ -87,8 +85,6 @@ enum Origin {
 pub(crate) struct Observer {
     pub(crate) connection: Weak<Shared>,
     pub(crate) answer: u32,
-    /// Whether it asked for the results to be kept here.
-    pub(crate) kept: bool,
 }
 
 /// The server's side of a call on this vat: it has ended once its method has returned and has let go
@@ -119,7 +115,6 @@ impl Outcome {
             origin: Cell::new(origin),
             observer: RefCell::new(observer),
             server: RefCell::default(),
-            elsewhere: Cell::new(false),
         })
     }
 
@@ -156,9 +151,6 @@ impl Outcome {
     }
 
     fn finish(self: &Rc<Self>, result: Result<Written, Error>) {
-        if self.elsewhere.get() {
-            return vat::discard(result);
-        }
         let observer = self.observer.take();
         let asker = observer.and_then(|observer| {
             let connection = observer.connection.upgrade()?;
@@ -172,25 +164,6 @@ impl Outcome {
             }),
         };
         self.settle(settled);
-    }
-
-    /// The connection of the peer that asked, if one did, has not been answered, and may be told to take
-    /// the results from elsewhere: results that are kept here must be here.
-    pub(crate) fn asker(self: &Rc<Self>) -> Option<Rc<Shared>> {
-        let (connection, answer) = {
-            let observer = self.observer.borrow();
-            let observer = observer.as_ref().filter(|observer| !observer.kept)?;
-            (observer.connection.upgrade()?, observer.answer)
-        };
-        // It may have finished with the call, while others wait for what is in its results.
-        connection.awaits(answer, self).then_some(connection)
-    }
-
-    /// The results will be those of another question: the peer that asked is to be told so.
-    pub(crate) fn answer_elsewhere(&self, pipeline: Box<dyn PipelineHook>) -> Option<Observer> {
-        self.elsewhere.set(true);
-        self.redirect(pipeline);
-        self.observer.take()
     }
 
     /// Settles the call, unless it is settled already.

@@ -10,7 +10,7 @@ use capnp::traits::{Imbue as _, ImbueMut as _};
 use capnp::{Error, any_pointer};
 use std::rc::Rc;
 
-use crate::message::{Incoming, Outgoing};
+use crate::message::{Incoming, Outgoing, framed_bytes};
 use crate::rpc_capnp::{message, return_};
 use crate::vat;
 
@@ -39,6 +39,14 @@ impl Payload {
         Self {
             message: Carrier::Received(message),
             caps,
+        }
+    }
+
+    /// The size of its message.
+    pub(crate) fn bytes(&self) -> usize {
+        match &self.message {
+            Carrier::Built(message) => framed_bytes(message),
+            Carrier::Received(message) => message.size_in_words().saturating_mul(8),
         }
     }
 

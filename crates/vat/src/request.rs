@@ -3,16 +3,14 @@
 use std::rc::{Rc, Weak};
 
 use capnp::capability::{self, Promise, RemotePromise};
-use capnp::private::capability::{
-    ClientHook, ParamsHook, PipelineHook, PipelineOp, RequestHook, ResultsHook,
-};
+use capnp::private::capability::{ClientHook, ParamsHook, PipelineHook, RequestHook, ResultsHook};
 use capnp::private::layout::CapTable;
 use capnp::{Error, MessageSize, any_pointer};
 
 use crate::call::Start;
-use crate::connection::{Asked, Shared};
+use crate::connection::Asked;
 use crate::message::{self, Outgoing};
-use crate::outcome::{self, Handle, Outcome};
+use crate::outcome::{Handle, Outcome};
 use crate::payload::{Payload, writable};
 use crate::reference::{self, Node};
 use crate::results::Results;
@@ -114,11 +112,11 @@ impl Request {
         reference::wire(&*self.target)
     }
 
-    fn ask(&mut self, node: &Node, tail: bool) -> Result<Asked, Error> {
+    fn ask(&mut self, node: &Node) -> Result<Asked, Error> {
         let connection = node.connection().and_then(Weak::upgrade);
         let connection = connection.ok_or_else(gone)?;
         let message = std::mem::replace(&mut self.message, message::outgoing(None));
-        connection.ask(node, message, std::mem::take(&mut self.caps), tail)
+        connection.ask(node, message, std::mem::take(&mut self.caps))
     }
 
     /// Begins the call on this vat, in its turn.
@@ -140,7 +138,7 @@ impl Request {
 
     fn dispatch(mut self) -> Result<Handle, Error> {
         match self.wire() {
-            Some(node) => Ok(self.ask(&node, false)?.handle),
+            Some(node) => Ok(self.ask(&node)?.handle),
             None => Ok(self.start()),
         }
     }
@@ -200,49 +198,14 @@ impl RequestHook for Request {
         if let Some(failure) = flow.failure() {
             return Promise::err(failure);
         }
-        match self.ask(&node, false) {
+        match self.ask(&node) {
             Ok(asked) => Promise::from_future(flow.sent(asked.bytes, asked.handle)),
             Err(error) => Promise::err(error),
         }
     }
 
-    /// Asks the peer to keep the results, to be named as the results of something that it asked.
-    fn tail_send(mut self: Box<Self>) -> Option<(u32, Promise<(), Error>, Box<dyn PipelineHook>)> {
-        let node = reference::wire(&*self.target)?;
-        let asked = self.ask(&node, true).ok()?;
-        let pipeline = Box::new(Tail {
-            connection: node.connection()?.clone(),
-            question: asked.question,
-            handle: asked.handle.clone(),
-        });
-        let ended = Promise::from_future(async move { asked.handle.wait().await.map(drop) });
-        Some((asked.question, ended, pipeline))
-    }
-}
-
-/// Capabilities in results that the peer keeps: they stay a matter of the peer.
-struct Tail {
-    connection: Weak<Shared>,
-    question: u32,
-    handle: Handle,
-}
-
-impl PipelineHook for Tail {
-    fn add_ref(&self) -> Box<dyn PipelineHook> {
-        Box::new(Self {
-            connection: self.connection.clone(),
-            question: self.question,
-            handle: self.handle.clone(),
-        })
-    }
-
-    fn get_pipelined_cap(&self, ops: &[PipelineOp]) -> Box<dyn ClientHook> {
-        let node = Node::pipelined(
-            self.connection.clone(),
-            self.question,
-            self.handle.clone(),
-            outcome::path(ops),
-        );
-        Box::new(reference::Reference(node))
+    /// The other side is never asked to keep results.
+    fn tail_send(self: Box<Self>) -> Option<(u32, Promise<(), Error>, Box<dyn PipelineHook>)> {
+        None
     }
 }

@@ -80,11 +80,8 @@ impl ResultsHook for Results {
         mut self: Box<Self>,
         request: Box<dyn RequestHook>,
     ) -> (Promise<(), Error>, Box<dyn PipelineHook>) {
-        if let Some(asker) = self.outcome.asker()
-            && request.get_brand() == Rc::as_ptr(&asker).addr()
-        {
-            return asker.answer_with_question(&self.outcome, request);
-        }
+        // Also when the request goes to whoever made this call. The protocol lets it keep the results and
+        // take them from itself, but `capnp-rpc` never begins a call whose results it is to keep.
         let RemotePromise { promise, pipeline } = request.send();
         self.outcome.redirect(pipeline.hook.add_ref());
         let copied = Promise::from_future(async move {

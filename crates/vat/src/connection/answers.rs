@@ -5,8 +5,7 @@ use std::rc::{Rc, Weak};
 use std::task::Waker;
 
 use capnp::Error;
-use capnp::capability::Promise;
-use capnp::private::capability::{ClientHook, PipelineHook, PipelineOp, RequestHook};
+use capnp::private::capability::{ClientHook, PipelineHook, PipelineOp};
 
 use super::capabilities::{
     Described, Descriptor, Registered, Unregistered, descriptors, path, write_table,
@@ -40,6 +39,8 @@ struct Answer {
     depth: u32,
     /// The results are kept, to be named as those of a question of ours.
     kept: bool,
+    /// Whether they have been taken for that; it happens once.
+    taken: bool,
     returned: bool,
 }
 
@@ -73,6 +74,10 @@ impl Answers {
                 limits.answers
             )));
         }
+        self.has_room_for(bytes, limits)
+    }
+
+    fn has_room_for(&self, bytes: usize, limits: &Limits) -> Result<(), Error> {
         let most = limits.bytes_in_flight.saturating_mul(2);
         if self.bytes.saturating_add(bytes) > most {
             return Err(Error::overloaded(format!(
@@ -183,7 +188,6 @@ impl Shared {
         let outcome = Outcome::new(Some(Observer {
             connection: Rc::downgrade(self),
             answer: id,
-            kept,
         }));
         let mut tables = self.tables.borrow_mut();
         tables.answers.bytes = tables.answers.bytes.saturating_add(bytes);
@@ -193,6 +197,7 @@ impl Shared {
             exports: Vec::new(),
             depth,
             kept,
+            taken: false,
             returned: false,
         });
         outcome
@@ -315,10 +320,7 @@ impl Shared {
                     Err(error)
                 }
             },
-            Some(true) => {
-                self.return_kept(id);
-                result.map(payload)
-            }
+            Some(true) => self.return_kept(id, result.map(payload)),
             None => return result.map(payload),
         };
         let room = self.tables.borrow_mut().room(&self.limits);
@@ -326,13 +328,6 @@ impl Shared {
             room.wake();
         }
         settled
-    }
-
-    /// Whether the peer still waits for what becomes of a call.
-    pub(crate) fn awaits(&self, id: u32, outcome: &Rc<Outcome>) -> bool {
-        let tables = self.tables.borrow();
-        let answer = tables.answers.entries.get(id);
-        answer.is_some_and(|answer| Rc::ptr_eq(answer.handle.outcome(), outcome))
     }
 
     fn send_results(self: &Rc<Self>, id: u32, written: Written) -> Settled {
@@ -383,48 +378,28 @@ impl Shared {
     }
 
     /// The results stay here.
-    fn return_kept(self: &Rc<Self>, id: u32) {
-        if let Some(answer) = self.tables.borrow_mut().answers.entries.get_mut(id) {
-            answer.returned = true;
-        }
+    fn return_kept(self: &Rc<Self>, id: u32, results: Settled) -> Settled {
+        let results = {
+            let mut tables = self.tables.borrow_mut();
+            let bytes = results.as_ref().map_or(0, |results| results.bytes());
+            tables.answers.set_bytes(id, 0);
+            let kept = results.and_then(|results| {
+                tables.answers.has_room_for(bytes, &self.limits)?;
+                tables.answers.set_bytes(id, bytes);
+                Ok(results)
+            });
+            if let Some(answer) = tables.answers.entries.get_mut(id) {
+                answer.returned = true;
+            }
+            kept
+        };
         self.tell(|message| {
             let mut returned = message.init_return();
             returned.set_answer_id(id);
             returned.set_release_param_caps(false);
             returned.set_results_sent_elsewhere(());
         });
-    }
-
-    /// Answers a call with a question to the same peer: it has the results itself.
-    pub(crate) fn answer_with_question(
-        self: &Rc<Self>,
-        outcome: &Rc<Outcome>,
-        request: Box<dyn RequestHook>,
-    ) -> (Promise<(), Error>, Box<dyn PipelineHook>) {
-        let Some((question, ended, pipeline)) = request.tail_send() else {
-            let error = Error::overloaded("the call cannot be passed on to its own caller".into());
-            let broken = Outcome::new(None);
-            broken.settle(Err(error.clone()));
-            return (Promise::err(error), Box::new(Handle::new(&broken)));
-        };
-        if let Some(observer) = outcome.answer_elsewhere(pipeline.add_ref()) {
-            if let Some(answer) = self
-                .tables
-                .borrow_mut()
-                .answers
-                .entries
-                .get_mut(observer.answer)
-            {
-                answer.returned = true;
-            }
-            self.tell(|message| {
-                let mut returned = message.init_return();
-                returned.set_answer_id(observer.answer);
-                returned.set_release_param_caps(false);
-                returned.set_take_from_other_question(question);
-            });
-        }
-        (ended, pipeline)
+        results
     }
 
     /// Settles a question with results that were kept for it.
@@ -436,10 +411,10 @@ impl Shared {
         let handle = {
             let mut tables = self.tables.borrow_mut();
             let kept = tables.answers.entries.get_mut(answer);
-            let kept = kept.filter(|answer| answer.kept);
+            let kept = kept.filter(|answer| answer.kept && !answer.taken);
             let answer = kept.ok_or(Violation::NoSuchResults(answer))?;
             // They can be taken once.
-            answer.kept = false;
+            answer.taken = true;
             answer.handle.clone()
         };
         question.redirect(Box::new(Kept {

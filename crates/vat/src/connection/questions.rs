@@ -36,8 +36,6 @@ struct Question {
     outcome: Weak<Outcome>,
     /// What the parameters gave the peer.
     exports: Vec<u32>,
-    /// Whether the peer was asked to keep the results.
-    tail: bool,
     progress: Progress,
 }
 
@@ -54,7 +52,6 @@ enum Progress {
 /// A question that has been sent.
 pub(crate) struct Asked {
     pub(crate) handle: Handle,
-    pub(crate) question: u32,
     /// The size of its message.
     pub(crate) bytes: usize,
 }
@@ -88,12 +85,11 @@ impl Questions {
         Ok(QuestionName { id, serial })
     }
 
-    fn add(&mut self, name: QuestionName, outcome: &Rc<Outcome>, exports: Vec<u32>, tail: bool) {
+    fn add(&mut self, name: QuestionName, outcome: &Rc<Outcome>, exports: Vec<u32>) {
         self.entries.insert(Question {
             serial: name.serial,
             outcome: Rc::downgrade(outcome),
             exports,
-            tail,
             progress: Progress::Asked,
         });
     }
@@ -116,7 +112,6 @@ impl Tables {
         node: &Node,
         message: &mut Outgoing,
         described: &mut [super::capabilities::Described],
-        tail: bool,
     ) -> Result<(Asked, Registered), Unregistered> {
         let limits = &connection.limits;
         let mut registered = Registered::default();
@@ -126,17 +121,16 @@ impl Tables {
         };
         registered = self.register(described, limits)?;
         let sent =
-            fill(message, name.id, node, described, tail).and_then(|()| self.send(message, limits));
+            fill(message, name.id, node, described).and_then(|()| self.send(message, limits));
         let bytes = match sent {
             Ok(bytes) => bytes,
             Err(error) => return Err(self.unregister(registered, error)),
         };
         let outcome = Outcome::question(Rc::downgrade(connection), name);
         self.questions
-            .add(name, &outcome, registered.exports.clone(), tail);
+            .add(name, &outcome, registered.exports.clone());
         let asked = Asked {
             handle: Handle::new(&outcome),
-            question: name.id,
             bytes,
         };
         Ok((asked, registered))
@@ -148,7 +142,6 @@ fn fill(
     id: u32,
     node: &Node,
     described: &[super::capabilities::Described],
-    tail: bool,
 ) -> Result<(), Error> {
     let root: wire::Builder<'_> = message.get_root()?;
     let wire::Call(call) = root.which()? else {
@@ -158,9 +151,6 @@ fn fill(
     call.set_question_id(id);
     if let Some(target) = node.wire_target() {
         address(&target, call.reborrow().init_target());
-    }
-    if tail {
-        call.reborrow().init_send_results_to().set_yourself(());
     }
     write_table(described, call.get_params()?);
     Ok(())
@@ -173,14 +163,13 @@ impl Shared {
         node: &Node,
         mut message: Outgoing,
         caps: CapTable,
-        tail: bool,
     ) -> Result<Asked, Error> {
         self.open()?;
         let mut described = self.describe_all(&caps)?;
-        let sent =
-            self.tables
-                .borrow_mut()
-                .send_call(self, node, &mut message, &mut described, tail);
+        let sent = self
+            .tables
+            .borrow_mut()
+            .send_call(self, node, &mut message, &mut described);
         vat::discard((caps, described));
         match sent {
             Ok((asked, registered)) => {
@@ -201,7 +190,7 @@ impl Shared {
             .set_question_id(name.id);
         tables.send(&message, &self.limits)?;
         let outcome = Outcome::question(Rc::downgrade(self), name);
-        tables.questions.add(name, &outcome, Vec::new(), false);
+        tables.questions.add(name, &outcome, Vec::new());
         Ok(Handle::new(&outcome))
     }
 
@@ -240,7 +229,6 @@ impl Shared {
         let Returning {
             outcome,
             unfinished,
-            tail,
             exports,
         } = self.returning(&head)?;
         if head.release_parameters {
@@ -280,10 +268,6 @@ impl Shared {
                 )))
             }
             Body::Failed(error) => Err(error),
-            Body::Elsewhere if tail => {
-                let (message, caps) = crate::results::empty();
-                Ok(Rc::new(Payload::built(message, caps)))
-            }
             Body::Elsewhere => Err(Error::failed(
                 "the results were sent elsewhere, although nobody asked for that".into(),
             )),
@@ -301,7 +285,6 @@ impl Shared {
             .get_mut(head.id)
             .ok_or(Violation::NoSuchQuestion(head.id))?;
         let exports = std::mem::take(&mut question.exports);
-        let tail = question.tail;
         let (outcome, unfinished) = match question.progress {
             Progress::Returned { .. } => return Err(Violation::NoSuchQuestion(head.id)),
             Progress::Finished => (None, false),
@@ -317,7 +300,6 @@ impl Shared {
         Ok(Returning {
             outcome,
             unfinished,
-            tail,
             exports,
         })
     }
@@ -361,7 +343,6 @@ struct Returning {
     outcome: Option<Rc<Outcome>>,
     /// Whether the peer has yet to be told that the question is finished with.
     unfinished: bool,
-    tail: bool,
     exports: Vec<u32>,
 }
 

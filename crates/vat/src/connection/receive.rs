@@ -9,7 +9,7 @@ use super::Shared;
 use super::capabilities::Descriptor;
 use crate::error::{self, Violation};
 use crate::message::{self, Incoming};
-use crate::rpc_capnp::{message as wire, resolve};
+use crate::rpc_capnp::{message as wire, resolve, return_};
 
 impl Shared {
     /// Takes one message.
@@ -105,7 +105,11 @@ impl Shared {
             }
             // It cannot have taken what the promise resolved to.
             wire::Resolve(resolve) => self.take_back_resolution(resolve?),
-            wire::Return(_) => Err(Violation::Indispensable("a return")),
+            wire::Return(returned) => match returned?.which() {
+                // `capnp-rpc` sends these back, although it asked for them.
+                Ok(return_::Canceled(()) | return_::ResultsSentElsewhere(())) => Ok(()),
+                _ => Err(Violation::Indispensable("a return")),
+            },
             wire::Finish(_) => Err(Violation::Indispensable("a finish")),
             wire::Disembargo(_) => Err(Violation::Indispensable("a disembargo")),
             // Whoever does not know how to release keeps; that is counted.
