@@ -17,6 +17,7 @@ mod embargoes;
 mod exports;
 mod ids;
 mod imports;
+mod lingering;
 mod questions;
 mod receive;
 mod send;
@@ -295,7 +296,8 @@ impl Shared {
         questions.fail(&reason);
         imports.fail(&reason);
         embargoes.fail(&reason);
-        vat::discard((answers, exports));
+        answers.end(&reason);
+        vat::discard(exports);
         if let Some(room) = room {
             room.wake();
         }

@@ -118,9 +118,9 @@ impl Outcome {
         })
     }
 
-    /// Whether anybody cares.
+    /// Whether anybody cares, and does not know yet.
     pub(crate) fn is_wanted(&self) -> bool {
-        self.handles.get() > 0
+        self.handles.get() > 0 && matches!(&*self.state.borrow(), State::Pending(_))
     }
 
     /// Says which task runs the call.
@@ -168,6 +168,15 @@ impl Outcome {
 
     /// Settles the call, unless it is settled already.
     pub(crate) fn settle(&self, settled: Settled) {
+        self.settle_with(settled, |hook| hook);
+    }
+
+    /// As [`settle`](Self::settle); `view` makes of each promised capability what it is seen as here.
+    pub(crate) fn settle_with(
+        &self,
+        settled: Settled,
+        view: impl Fn(Box<dyn ClientHook>) -> Box<dyn ClientHook>,
+    ) {
         self.forget_task();
         let mut state = self.state.borrow_mut();
         let State::Pending(pending) = &mut *state else {
@@ -182,10 +191,24 @@ impl Outcome {
         // follow from them.
         if pending.pipeline.is_none() {
             let pipelined = std::mem::take(&mut pending.pipelined);
-            resolve_all(pipelined, |path| capability_at(&settled, path));
+            resolve_all(pipelined, |path| view(capability_at(&settled, path)));
         }
         pending.waiters.take().wake();
         vat::discard((settled, pending));
+    }
+
+    /// Ends the call, because its connection has ended. Whoever holds it, it holds nothing any more: what a
+    /// peer has tied into a circle comes apart here.
+    pub(crate) fn abort(&self, reason: &Error) {
+        match self.origin.take() {
+            Origin::Task(task) => vat::cancel(task),
+            origin => self.origin.set(origin),
+        }
+        self.observer.take();
+        self.settle(Err(reason.clone()));
+        let before = self.state.replace(State::Settled(Err(reason.clone())));
+        let written = self.server.take();
+        vat::discard((before, written));
     }
 
     /// A task has done its work. A question is still to be finished.

@@ -1,16 +1,17 @@
 //! Answers: calls from the peer, until they have returned and the peer has said that it is done with
 //! them.
 
-use std::rc::{Rc, Weak};
+use std::rc::Rc;
 use std::task::Waker;
 
 use capnp::Error;
-use capnp::private::capability::{ClientHook, PipelineHook, PipelineOp};
+use capnp::private::capability::ClientHook;
 
 use super::capabilities::{
     Described, Descriptor, Registered, Unregistered, descriptors, path, write_table,
 };
 use super::ids::ByPeer;
+use super::lingering::Lingering;
 use super::{Shared, Tables};
 use crate::call::Start;
 use crate::error::{self, Violation};
@@ -26,6 +27,7 @@ use crate::vat::{self, Turn};
 #[derive(Default)]
 pub(super) struct Answers {
     entries: ByPeer<Answer>,
+    lingering: Lingering,
     bytes: usize,
 }
 
@@ -45,6 +47,15 @@ struct Answer {
 }
 
 impl Answers {
+    /// Ends all calls, because the connection has ended.
+    pub(super) fn end(self, reason: &Error) {
+        for answer in self.entries.into_values() {
+            answer.handle.outcome().abort(reason);
+            vat::discard(answer.handle);
+        }
+        self.lingering.end(reason);
+    }
+
     pub(super) fn len(&self) -> usize {
         self.entries.len()
     }
@@ -68,7 +79,8 @@ impl Answers {
     }
 
     fn admit(&self, bytes: usize, limits: &Limits) -> Result<(), Error> {
-        if self.entries.len() >= limits.answers {
+        let open = self.entries.len();
+        if open.saturating_add(self.lingering.len()) >= limits.answers {
             return Err(Error::overloaded(format!(
                 "{} calls are under way; at most that many are taken",
                 limits.answers
@@ -294,7 +306,11 @@ impl Shared {
                 returned.set_canceled(());
             });
         }
+        let call = Rc::downgrade(answer.handle.outcome());
         vat::discard((answer.handle, released));
+        if !answer.returned && call.strong_count() > 0 {
+            self.tables.borrow_mut().answers.lingering.add(call);
+        }
         if let Some(room) = room {
             room.wake();
         }
@@ -417,15 +433,19 @@ impl Shared {
             answer.taken = true;
             answer.handle.clone()
         };
-        question.redirect(Box::new(Kept {
-            connection: Rc::downgrade(self),
-            handle: handle.clone(),
-        }));
+        // Until they are there, what is asked of them goes on to the peer, who knows whose they are. To look
+        // ahead instead could be to look for ever: the answer may itself wait for the question.
+        let connection = Rc::downgrade(self);
         let asked = Rc::downgrade(question);
         let follower = vat::spawn(async move {
             let settled = handle.wait().await;
             match asked.upgrade() {
-                Some(question) => question.settle(settled),
+                Some(question) => {
+                    question.settle_with(settled, |hook| match connection.upgrade() {
+                        Some(connection) => connection.reflect(hook),
+                        None => hook,
+                    })
+                }
                 None => vat::discard(settled),
             }
         });
@@ -433,29 +453,6 @@ impl Shared {
             question.settled_by(follower);
         }
         Ok(())
-    }
-}
-
-/// Capabilities in results that the peer had kept here: calls on them have been by way of the peer.
-struct Kept {
-    connection: Weak<Shared>,
-    handle: Handle,
-}
-
-impl PipelineHook for Kept {
-    fn add_ref(&self) -> Box<dyn PipelineHook> {
-        Box::new(Self {
-            connection: self.connection.clone(),
-            handle: self.handle.clone(),
-        })
-    }
-
-    fn get_pipelined_cap(&self, ops: &[PipelineOp]) -> Box<dyn ClientHook> {
-        let hook = self.handle.get_pipelined_cap(ops);
-        match self.connection.upgrade() {
-            Some(connection) => connection.reflect(hook),
-            None => hook,
-        }
     }
 }
 

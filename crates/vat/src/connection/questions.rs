@@ -66,7 +66,7 @@ impl Questions {
         for (_, question) in self.entries {
             if let Some(outcome) = question.outcome.upgrade() {
                 outcome.is_finished();
-                outcome.settle(Err(reason.clone()));
+                outcome.abort(reason);
             }
         }
     }
@@ -226,24 +226,13 @@ impl Shared {
 
     pub(super) fn on_return(self: &Rc<Self>, message: Incoming) -> Result<(), Violation> {
         let head = ReturnHead::read(&message, &self.limits)?;
-        let Returning {
-            outcome,
-            unfinished,
-            exports,
-        } = self.returning(&head)?;
+        let Returning { outcome, exports } = self.returning(&head)?;
         if head.release_parameters {
             let released = self.tables.borrow_mut().exports.take_back(&exports);
             vat::discard(released);
         }
         let Some(outcome) = outcome else {
-            // Nobody cares. The peer is, or will be, told to take its results back, unless it has closed
-            // the matter itself.
-            if head.no_finish_needed
-                && unfinished
-                && let Body::Results(Some(descriptors)) = &head.body
-            {
-                self.decline(descriptors);
-            }
+            // Nobody cares: the peer is, or will be, told to take its results back.
             return Ok(());
         };
         if head.no_finish_needed {
@@ -297,11 +286,7 @@ impl Shared {
         if !unfinished || head.no_finish_needed {
             tables.questions.remove(head.id);
         }
-        Ok(Returning {
-            outcome,
-            unfinished,
-            exports,
-        })
+        Ok(Returning { outcome, exports })
     }
 
     fn release_results_later(&self, id: u32) {
@@ -341,8 +326,6 @@ impl Shared {
 struct Returning {
     /// Gone if nobody cares.
     outcome: Option<Rc<Outcome>>,
-    /// Whether the peer has yet to be told that the question is finished with.
-    unfinished: bool,
     exports: Vec<u32>,
 }
 
@@ -386,10 +369,16 @@ impl ReturnHead {
                 ))
             }
         };
+        // Capabilities in the results are given back with the finish, whatever the peer says.
+        let capabilities = match &body {
+            Body::Results(Some(descriptors)) => !descriptors.is_empty(),
+            Body::Results(None) => true,
+            _ => false,
+        };
         Ok(Self {
             id: returned.get_answer_id(),
             release_parameters: returned.get_release_param_caps(),
-            no_finish_needed: returned.get_no_finish_needed(),
+            no_finish_needed: returned.get_no_finish_needed() && !capabilities,
             body,
         })
     }

@@ -53,3 +53,28 @@ pub fn of_seed(seed: u64, length: usize) -> Vec<u8> {
     bytes.truncate(length);
     bytes
 }
+
+/// Leaves out whatever is not needed to fail.
+pub fn shortest(mut bytes: Vec<u8>, fails: impl Fn(&[u8]) -> bool) -> Vec<u8> {
+    let mut part = bytes.len() / 2;
+    while part > 0 {
+        let mut at = 0;
+        while at + part <= bytes.len() {
+            let mut fewer = bytes.clone();
+            fewer.drain(at..at + part);
+            if fails(&fewer) {
+                bytes = fewer;
+            } else {
+                at += part.div_ceil(2);
+            }
+        }
+        part /= 2;
+    }
+    for at in 0..bytes.len() {
+        let before = std::mem::take(&mut bytes[at]);
+        if before != 0 && !fails(&bytes) {
+            bytes[at] = before;
+        }
+    }
+    bytes
+}

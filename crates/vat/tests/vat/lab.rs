@@ -1,9 +1,10 @@
 //! The object that all tests call: one method for each thing that can happen to a capability.
 
 use std::cell::{Cell, RefCell};
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 
 use capnp::Error;
+use capnp::capability::{Promise, Request};
 use capnp::private::capability::ClientHook;
 use futures::channel::oneshot;
 
@@ -15,6 +16,11 @@ pub trait Maker: 'static {
     where
         Self: Sized;
     fn future(client: oneshot::Receiver<Result<lab::Client, Error>>) -> lab::Client;
+    /// Answers a call with another.
+    fn pass_on(
+        request: Request<lab::echo_params::Owned, lab::echo_results::Owned>,
+        results: lab::ForwardResults,
+    ) -> Promise<(), Error>;
 }
 
 /// By this engine.
@@ -28,6 +34,13 @@ impl Maker for Vat {
     fn future(client: oneshot::Receiver<Result<lab::Client, Error>>) -> lab::Client {
         vat::new_future_client(async move { client.await.unwrap_or_else(|_| Err(gone())) })
     }
+
+    fn pass_on(
+        request: Request<lab::echo_params::Owned, lab::echo_results::Owned>,
+        results: lab::ForwardResults,
+    ) -> Promise<(), Error> {
+        results.hook.tail_call(request.hook)
+    }
 }
 
 /// By `capnp-rpc`.
@@ -40,6 +53,18 @@ impl Maker for CapnpRpc {
 
     fn future(client: oneshot::Receiver<Result<lab::Client, Error>>) -> lab::Client {
         capnp_rpc::new_future_client(async move { client.await.unwrap_or_else(|_| Err(gone())) })
+    }
+
+    /// It has no tail calls that would always work.
+    fn pass_on(
+        request: Request<lab::echo_params::Owned, lab::echo_results::Owned>,
+        mut results: lab::ForwardResults,
+    ) -> Promise<(), Error> {
+        Promise::from_future(async move {
+            let response = request.send().promise.await?;
+            results.get().set_data(response.get()?.get_data()?);
+            Ok(())
+        })
     }
 }
 
@@ -56,12 +81,27 @@ pub struct Seen {
     pub alive: Cell<usize>,
     /// Methods that are running.
     pub running: Cell<usize>,
+    /// What the objects keep.
+    kept: RefCell<Vec<Weak<Kept>>>,
+}
+
+/// A capability that an object keeps.
+type Kept = RefCell<Option<lab::Client>>;
+
+impl Seen {
+    /// Takes from all objects what they keep, so that no circle of them is left.
+    pub fn empty(&self) {
+        for kept in self.kept.take().iter().filter_map(Weak::upgrade) {
+            let before = kept.take();
+            drop(before);
+        }
+    }
 }
 
 pub struct Lab<M> {
     pub seen: Rc<Seen>,
     next: Cell<u32>,
-    kept: RefCell<Option<lab::Client>>,
+    kept: Rc<Kept>,
     promise: RefCell<Option<oneshot::Sender<Result<lab::Client, Error>>>>,
     waiting: RefCell<Vec<oneshot::Sender<()>>>,
     maker: std::marker::PhantomData<M>,
@@ -70,10 +110,12 @@ pub struct Lab<M> {
 impl<M: Maker> Lab<M> {
     pub fn new(seen: &Rc<Seen>) -> Self {
         seen.alive.set(seen.alive.get() + 1);
+        let kept = Rc::default();
+        seen.kept.borrow_mut().push(Rc::downgrade(&kept));
         Self {
             seen: seen.clone(),
             next: Cell::new(0),
-            kept: RefCell::default(),
+            kept,
             promise: RefCell::default(),
             waiting: RefCell::default(),
             maker: std::marker::PhantomData,
@@ -230,8 +272,7 @@ impl<M: Maker> lab::Server for Lab<M> {
         let _running = Running::new(&self.seen);
         let mut request = params.get()?.get_lab()?.echo_request();
         request.get().set_data(params.get()?.get_data()?);
-        let tail = results.hook.tail_call(request.hook);
-        tail.await
+        M::pass_on(request, results).await
     }
 
     async fn promise(

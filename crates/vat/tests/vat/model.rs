@@ -11,7 +11,7 @@ mod world;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant, SystemTime};
 
-use crate::choices::{Choices, of_seed};
+use crate::choices::{self, Choices, of_seed};
 
 /// How long this goes on by default.
 const TIME: Duration = Duration::from_secs(30);
@@ -77,33 +77,12 @@ fn run(bytes: &[u8]) -> Result<usize, (String, String)> {
 }
 
 /// Leaves out what is not needed to fail. Each try has a thread, and so a vat, of its own.
-fn shortest(mut bytes: Vec<u8>) -> (String, String) {
-    let fails = |bytes: Vec<u8>| {
-        std::thread::spawn(move || run(&bytes).err())
-            .join()
-            .unwrap_or(None)
+fn shortest(bytes: Vec<u8>) -> (String, String) {
+    let fails = |bytes: &[u8]| {
+        let bytes = bytes.to_vec();
+        let ran = std::thread::spawn(move || run(&bytes).err());
+        ran.join().unwrap_or(None)
     };
-    let mut found =
-        fails(bytes.clone()).unwrap_or_else(|| ("does not fail alone".into(), String::new()));
-    let mut part = bytes.len() / 2;
-    while part > 0 {
-        let mut at = 0;
-        while at + part <= bytes.len() {
-            let mut fewer = bytes.clone();
-            fewer.drain(at..at + part);
-            match fails(fewer.clone()) {
-                Some(failure) => (bytes, found) = (fewer, failure),
-                None => at += part.div_ceil(2),
-            }
-        }
-        part /= 2;
-    }
-    for at in 0..bytes.len() {
-        let mut simpler = bytes.clone();
-        simpler[at] = 0;
-        if let Some(failure) = fails(simpler.clone()) {
-            (bytes, found) = (simpler, failure);
-        }
-    }
-    found
+    let bytes = choices::shortest(bytes, |bytes| fails(bytes).is_some());
+    fails(&bytes).unwrap_or_else(|| ("does not fail alone".into(), String::new()))
 }
