@@ -50,7 +50,7 @@ enum State {
 struct Pending {
     waiters: Waiters,
     /// The promises for capabilities in the results.
-    pipelined: Vec<(Path, Weak<Node>)>,
+    pipelined: Vec<Pipelined>,
     /// Where those capabilities come from, when that is known before the results are.
     pipeline: Option<Box<dyn PipelineHook>>,
     /// The task that waits for another call to settle, whose results are this one's.
@@ -67,6 +67,14 @@ impl Drop for Pending {
             vat::discard(pipeline);
         }
     }
+}
+
+/// A promise for a capability in the results.
+struct Pipelined {
+    path: Path,
+    promise: Weak<Node>,
+    /// Whether calls have gone to a peer by it: then it counts even when nobody holds it any more.
+    travelled: Rc<Cell<bool>>,
 }
 
 /// Where a call is, for whoever ends it.
@@ -156,25 +164,30 @@ impl Outcome {
             let connection = observer.connection.upgrade()?;
             Some((connection, observer.answer))
         });
-        let settled = match asker {
+        let result = match asker {
             Some((connection, answer)) => connection.send_return(self, answer, result),
-            None => result.map(|written| {
-                let (message, caps) = written.unwrap_or_else(crate::results::empty);
-                Rc::new(Payload::built(message, caps))
-            }),
+            None => result,
         };
+        if self.handles.get() == 0 {
+            self.forget_task();
+            return vat::discard(result);
+        }
+        let settled = result.map(|written| {
+            let (message, caps) = written.unwrap_or_else(crate::results::empty);
+            Rc::new(Payload::built(message, caps))
+        });
         self.settle(settled);
     }
 
     /// Settles the call, unless it is settled already.
-    pub(crate) fn settle(&self, settled: Settled) {
+    pub(crate) fn settle(self: &Rc<Self>, settled: Settled) {
         self.settle_with(settled, |hook| hook);
     }
 
     /// As [`settle`](Self::settle); `view` makes of each promised capability what it is seen as here.
     pub(crate) fn settle_with(
-        &self,
-        settled: Settled,
+        self: &Rc<Self>,
+        mut settled: Settled,
         view: impl Fn(Box<dyn ClientHook>) -> Box<dyn ClientHook>,
     ) {
         self.forget_task();
@@ -185,21 +198,33 @@ impl Outcome {
             return;
         };
         let mut pending = std::mem::take(pending);
-        *state = State::Settled(settled.clone());
         drop(state);
         // Promises go first: calls that were made before the results came must be ahead of those that
         // follow from them.
         if pending.pipeline.is_none() {
             let pipelined = std::mem::take(&mut pending.pipelined);
-            resolve_all(pipelined, |path| view(capability_at(&settled, path)));
+            let road = |path: &Path| self.road(path);
+            let held_up = resolve_all(pipelined, road, |path| view(capability_at(&settled, path)));
+            if let Ok(payload) = &mut settled
+                && !held_up.is_empty()
+                && let Some(payload) = Rc::get_mut(payload)
+            {
+                payload.hold_up(&held_up);
+            }
         }
+        let mut state = self.state.borrow_mut();
+        // Unless the connection has ended over this.
+        if matches!(&*state, State::Pending(_)) {
+            *state = State::Settled(settled.clone());
+        }
+        drop(state);
         pending.waiters.take().wake();
         vat::discard((settled, pending));
     }
 
     /// Ends the call, because its connection has ended. Whoever holds it, it holds nothing any more: what a
     /// peer has tied into a circle comes apart here.
-    pub(crate) fn abort(&self, reason: &Error) {
+    pub(crate) fn abort(self: &Rc<Self>, reason: &Error) {
         match self.origin.take() {
             Origin::Task(task) => vat::cancel(task),
             origin => self.origin.set(origin),
@@ -233,7 +258,11 @@ impl Outcome {
             }
             _ => Vec::new(),
         };
-        resolve_all(pipelined, |path| pipeline.get_pipelined_cap(&ops(path)));
+        resolve_all(
+            pipelined,
+            |_| None,
+            |path| pipeline.get_pipelined_cap(&ops(path)),
+        );
         vat::discard(pipeline);
     }
 
@@ -242,6 +271,28 @@ impl Outcome {
         if let State::Pending(pending) = &mut *self.state.borrow_mut() {
             pending.follower = Some(task);
         }
+    }
+
+    /// The question, and the connection over which it went, if it is one.
+    fn question_id(&self) -> Option<(Weak<Shared>, u32)> {
+        let origin = self.origin.take();
+        let question = match &origin {
+            Origin::Question(connection, name) => Some((connection.clone(), name.id)),
+            _ => None,
+        };
+        self.origin.set(origin);
+        question
+    }
+
+    /// The way by the peer to a capability in the results, for a last message there.
+    fn road(self: &Rc<Self>, path: &Path) -> Option<Rc<Node>> {
+        let (connection, id) = self.question_id()?;
+        Some(Node::pipelined(
+            connection,
+            id,
+            Handle::new(self),
+            path.clone(),
+        ))
     }
 
     /// The results, if they are there.
@@ -269,15 +320,34 @@ impl Outcome {
     }
 }
 
+/// Resolves promises. Returns which capabilities must not be used yet, because calls on the promise for
+/// them are still on their way, and what is to be used instead.
 fn resolve_all(
-    pipelined: Vec<(Path, Weak<Node>)>,
+    pipelined: Vec<Pipelined>,
+    road: impl Fn(&Path) -> Option<Rc<Node>>,
     capability: impl Fn(&[u16]) -> Box<dyn ClientHook>,
-) {
-    for (path, promise) in pipelined {
-        if let Some(promise) = promise.upgrade() {
-            reference::resolve(&promise, capability(&path));
+) -> Vec<(Box<dyn ClientHook>, Box<dyn ClientHook>)> {
+    let mut held_up = Vec::new();
+    for Pipelined {
+        path,
+        promise,
+        travelled,
+    } in pipelined
+    {
+        let again = || {
+            let road = road(&path).filter(|_| travelled.get())?;
+            Some(Node::promise_of_travelled(road, Rc::clone(&travelled)))
+        };
+        if let Some(promise) = promise.upgrade().or_else(again) {
+            let to = capability(&path);
+            reference::resolve(&promise, to.add_ref());
+            match reference::held_up(&promise) {
+                Some(instead) => held_up.push((to, instead)),
+                None => vat::discard(to),
+            }
         }
     }
+    held_up
 }
 
 /// The capability at a path, or a broken one that says why there is none.
@@ -346,31 +416,28 @@ impl Handle {
     }
 
     /// The one promise for a path, so that what is asked of it twice keeps its order.
-    fn promise(&self, pipelined: &mut Vec<(Path, Weak<Node>)>, path: &[u16]) -> Rc<Node> {
-        let known = pipelined.iter().find(|(other, _)| other == path);
-        if let Some(promise) = known.and_then(|(_, promise)| promise.upgrade()) {
+    fn promise(&self, pipelined: &mut Vec<Pipelined>, path: &[u16]) -> Rc<Node> {
+        let known = pipelined.iter().find(|known| known.path == path);
+        if let Some(promise) = known.and_then(|known| known.promise.upgrade()) {
             return promise;
         }
-        pipelined.retain(|(_, promise)| promise.strong_count() > 0);
-        let promise = match self.question() {
+        let travelled = known.map_or_else(Rc::default, |known| Rc::clone(&known.travelled));
+        pipelined.retain(|known| {
+            known.path != path && (known.promise.strong_count() > 0 || known.travelled.get())
+        });
+        let promise = match self.0.question_id() {
             Some((connection, id)) => {
-                Node::promise_of(Node::pipelined(connection, id, self.clone(), path.to_vec()))
+                let road = Node::pipelined(connection, id, self.clone(), path.to_vec());
+                Node::promise_of_travelled(road, Rc::clone(&travelled))
             }
             None => Node::promise_from(self.clone()),
         };
-        pipelined.push((path.to_vec(), Rc::downgrade(&promise)));
+        pipelined.push(Pipelined {
+            path: path.to_vec(),
+            promise: Rc::downgrade(&promise),
+            travelled,
+        });
         promise
-    }
-
-    /// The question, and the connection over which it went, if it is one.
-    fn question(&self) -> Option<(Weak<Shared>, u32)> {
-        let origin = self.0.origin.take();
-        let connection = match &origin {
-            Origin::Question(connection, name) => Some((connection.clone(), name.id)),
-            _ => None,
-        };
-        self.0.origin.set(origin);
-        connection
     }
 
     /// The hook from which calls on capabilities in the results are made.

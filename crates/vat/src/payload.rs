@@ -4,7 +4,7 @@
 //! anywhere: what turns out to go to a peer needs no second copy.
 
 use capnp::message::ReaderSegments;
-use capnp::private::capability::{ParamsHook, ResponseHook};
+use capnp::private::capability::{ClientHook, ParamsHook, ResponseHook};
 use capnp::private::layout::CapTable;
 use capnp::traits::{Imbue as _, ImbueMut as _};
 use capnp::{Error, any_pointer};
@@ -47,6 +47,18 @@ impl Payload {
         match &self.message {
             Carrier::Built(message) => framed_bytes(message),
             Carrier::Received(message) => message.size_in_words().saturating_mul(8),
+        }
+    }
+
+    /// Puts others in the place of some capabilities: of each pair the second for the first.
+    pub(crate) fn hold_up(&mut self, pairs: &[(Box<dyn ClientHook>, Box<dyn ClientHook>)]) {
+        for place in self.caps.iter_mut().flatten() {
+            let is_this = |hook: &dyn ClientHook| {
+                (hook.get_brand(), hook.get_ptr()) == (place.get_brand(), place.get_ptr())
+            };
+            if let Some((_, instead)) = pairs.iter().find(|(hook, _)| is_this(&**hook)) {
+                vat::discard(std::mem::replace(place, instead.add_ref()));
+            }
         }
     }
 

@@ -7,6 +7,7 @@
 
 mod promise;
 
+use std::cell::Cell;
 use std::rc::{Rc, Weak};
 
 use capnp::capability::{Promise, Request};
@@ -20,7 +21,7 @@ use crate::outcome::{Handle, Path};
 use crate::slot::{Call, Entry};
 use crate::vat::{self, Turn};
 use promise::Promised;
-pub(crate) use promise::resolve;
+pub(crate) use promise::{held_up, resolve};
 
 /// The brand of every reference of this crate to a node.
 static NODES: u8 = 0;
@@ -90,17 +91,26 @@ impl Node {
 
     /// A promise for what a peer will say that one of its references is. Until then calls take that road.
     pub(crate) fn promise_of(road: Rc<Node>) -> Rc<Self> {
-        Self::register(Self::Promise(Promised::new(Some(road), None)))
+        Self::promise_of_travelled(road, Rc::default())
+    }
+
+    /// As [`promise_of`](Self::promise_of). `travelled` says, and is told, whether calls have taken the road.
+    pub(crate) fn promise_of_travelled(road: Rc<Node>, travelled: Rc<Cell<bool>>) -> Rc<Self> {
+        Self::register(Self::Promise(Promised::new(Some(road), None, travelled)))
     }
 
     /// A promise for a capability in the results of a call of this vat.
     pub(crate) fn promise_from(call: Handle) -> Rc<Self> {
-        Self::register(Self::Promise(Promised::new(None, Some(call))))
+        Self::register(Self::Promise(Promised::new(
+            None,
+            Some(call),
+            Rc::default(),
+        )))
     }
 
     /// A promise that somebody will resolve.
     pub(crate) fn promise() -> Rc<Self> {
-        Self::register(Self::Promise(Promised::new(None, None)))
+        Self::register(Self::Promise(Promised::new(None, None, Rc::default())))
     }
 
     /// What a peer calls ours, although it leads to that peer: calls on the way there come back first.

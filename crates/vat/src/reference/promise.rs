@@ -37,7 +37,7 @@ enum State {
 struct Waiting {
     road: Option<Rc<Node>>,
     /// Whether calls have taken the road.
-    travelled: Cell<bool>,
+    travelled: Rc<Cell<bool>>,
     backlog: Backlog,
     waiters: Waiters,
     /// The call whose results this promise is for.
@@ -47,11 +47,15 @@ struct Waiting {
 }
 
 impl Promised {
-    pub(super) fn new(road: Option<Rc<Node>>, call: Option<Handle>) -> Self {
+    pub(super) fn new(
+        road: Option<Rc<Node>>,
+        call: Option<Handle>,
+        travelled: Rc<Cell<bool>>,
+    ) -> Self {
         Self {
             state: RefCell::new(State::Waiting(Waiting {
                 road,
-                travelled: Cell::new(false),
+                travelled,
                 backlog: Backlog::default(),
                 waiters: Waiters::default(),
                 call,
@@ -183,6 +187,13 @@ fn embargoed_road(promise: &Promised) -> Option<Rc<Node>> {
         State::Waiting(waiting) if waiting.travelled.get() => waiting.road.clone(),
         _ => None,
     }
+}
+
+/// What a promise has resolved to, if calls must not go there yet.
+pub(crate) fn held_up(node: &Rc<Node>) -> Option<Box<dyn ClientHook>> {
+    let end = innermost(node.as_promise()?.resolution()?);
+    let waits = Node::of(&*end).is_some_and(|end| backlog(&end).is_some());
+    waits.then_some(end)
 }
 
 fn is_reflected(hook: &dyn ClientHook) -> bool {

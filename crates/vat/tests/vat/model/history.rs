@@ -156,7 +156,9 @@ impl History<'_, '_> {
                 self.note(format_args!("run"));
                 run_vat()?;
             }
-            11 => self.poll()?,
+            11 => {
+                self.poll()?;
+            }
             12 => {
                 let party = self.choices.below(self.parties);
                 let object = self.model.object(party);
@@ -463,8 +465,9 @@ impl History<'_, '_> {
         }
     }
 
-    /// Takes in whatever has been answered.
-    fn poll(&mut self) -> Result<(), String> {
+    /// Takes in whatever has been answered; whether anything was.
+    fn poll(&mut self) -> Result<bool, String> {
+        let mut any = false;
         for index in 0..self.calls.len() {
             let call = &mut self.calls[index];
             let Some(answering) = &mut call.answering else {
@@ -477,6 +480,7 @@ impl History<'_, '_> {
                 continue;
             };
             call.answering = None;
+            any = true;
             let (party, name, target) = (call.party, call.name.clone(), call.target);
             let end = self.model.end(target);
             match (answered, &self.calls[index].expected) {
@@ -521,7 +525,7 @@ impl History<'_, '_> {
                 _ => return Err(format!("call {index} {name}: answered what was not asked")),
             }
         }
-        Ok(())
+        Ok(any)
     }
 
     /// Delivers all messages.
@@ -531,8 +535,10 @@ impl History<'_, '_> {
         loop {
             run_vat()?;
             self.take_gifts();
-            self.poll()?;
-            run_vat()?;
+            // What is let go of with an answer may be what another waits for.
+            if self.poll()? {
+                continue;
+            }
             if !self.ends.iter().any(world::End::waits) {
                 return Ok(());
             }
