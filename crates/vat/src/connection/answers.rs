@@ -80,7 +80,7 @@ impl Answers {
 
     fn admit(&self, bytes: usize, limits: &Limits) -> Result<(), Error> {
         let open = self.entries.len();
-        if open.saturating_add(self.lingering.len()) >= limits.answers {
+        if self.lingering.are(limits.answers.saturating_sub(open)) {
             return Err(Error::overloaded(format!(
                 "{} calls are under way; at most that many are taken",
                 limits.answers

@@ -79,9 +79,15 @@ impl Imports {
 impl Shared {
     /// Whether so many more imports may be held.
     pub(super) fn has_room_for(&self, descriptors: &[Descriptor]) -> Result<(), Error> {
-        let held = self.tables.borrow().imports.len();
-        let more = descriptors.iter().filter(|cap| cap.import().is_some());
-        if held.saturating_add(more.count()) > self.limits.imports {
+        let (held, more) = {
+            let imports = &self.tables.borrow().imports.0;
+            let ids = descriptors.iter().filter_map(Descriptor::import);
+            (
+                imports.len(),
+                ids.filter(|id| imports.get(*id).is_none()).count(),
+            )
+        };
+        if held.saturating_add(more) > self.limits.imports {
             return Err(Error::overloaded(format!(
                 "{held} capabilities are held from the other side; at most {} are",
                 self.limits.imports

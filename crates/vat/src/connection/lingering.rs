@@ -10,22 +10,33 @@ use capnp::Error;
 use crate::outcome::Outcome;
 
 #[derive(Default)]
-pub(super) struct Lingering(Vec<Weak<Outcome>>);
+pub(super) struct Lingering {
+    calls: Vec<Weak<Outcome>>,
+    /// How many were left when those that have ended were last forgotten.
+    left: usize,
+}
+
+/// Calls among which those that have ended are not looked for.
+const FEW: usize = 64;
 
 impl Lingering {
-    /// Adds a call, and forgets those that have ended.
+    /// Adds a call, and forgets those that have ended whenever there are twice as many as there were.
     pub(super) fn add(&mut self, call: Weak<Outcome>) {
-        self.0.retain(lingers);
-        self.0.push(call);
+        if self.calls.len() >= self.left.saturating_mul(2).max(FEW) {
+            self.calls.retain(lingers);
+            self.left = self.calls.len();
+        }
+        self.calls.push(call);
     }
 
-    pub(super) fn len(&self) -> usize {
-        self.0.iter().filter(|call| lingers(call)).count()
+    /// Whether there are so many, counted only if there may be.
+    pub(super) fn are(&self, many: usize) -> bool {
+        self.calls.len() >= many && self.calls.iter().filter(|call| lingers(call)).count() >= many
     }
 
     /// Ends all of them.
     pub(super) fn end(self, reason: &Error) {
-        for call in self.0 {
+        for call in self.calls {
             if let Some(call) = call.upgrade() {
                 call.abort(reason);
             }

@@ -66,7 +66,10 @@ impl Questions {
         for (_, question) in self.entries {
             if let Some(outcome) = question.outcome.upgrade() {
                 outcome.is_finished();
-                outcome.abort(reason);
+                // What has come is there to be read, also by those who have not got round to it.
+                if outcome.settled().is_none() {
+                    outcome.abort(reason);
+                }
             }
         }
     }

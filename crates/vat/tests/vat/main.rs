@@ -19,6 +19,7 @@ mod choices;
 mod fuzz;
 mod hostile;
 mod lab;
+mod limits;
 mod model;
 mod peers;
 mod rules;

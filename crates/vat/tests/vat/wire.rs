@@ -749,6 +749,7 @@ impl Peer {
         self.hear_all().await;
         let question = u32::MAX - 1;
         self.ask(&call(question, LAB, method::ECHO).data(b"still here"));
+        until("an answer", || self.unread().0 > 0).await;
         let body = self.result(question).await;
         let expected = Body::Results {
             caps: vec![],
