@@ -9,6 +9,7 @@
 //! [`drive`] future that somebody polls.
 
 mod discard;
+mod sync;
 mod tasks;
 
 use std::cell::{Cell, RefCell};

@@ -6,13 +6,13 @@
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, PoisonError};
 use std::task::{Context, Wake, Waker};
 
 use futures::task::AtomicWaker;
 use slab::Slab;
 
+use super::sync::{AtomicBool, Mutex, MutexGuard, Ordering};
 use super::{Work, discard};
 
 #[derive(Default)]

@@ -25,4 +25,5 @@ mod peers;
 mod rules;
 mod smoke;
 mod stream;
+mod threads;
 mod wire;
