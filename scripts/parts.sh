@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# The programs of others that our tests run against. Installs what is missing, on Debian as root,
-# and is quiet when there is nothing to do; it changes nothing in this tree.
+# The programs of others that our tests run against. Installs what is missing, on Debian as root (what
+# comes from PyPI goes to a folder of its own below ~/.cache), and is quiet when there is nothing to do;
+# it changes nothing in this tree.
 #
 #   scripts/parts.sh          installs
 #   scripts/parts.sh --list   prints one line a part: NAME, tab, `here` or the command to install it
@@ -9,10 +10,18 @@
 # WW_REQUIRE_PARTS=1, as in .ci/run, a missing part fails here already.
 set -euo pipefail
 
+cache="${XDG_CACHE_HOME:-$HOME/.cache}/wetware/parts"
+
 # NAME | is it here? | Debian packages
 PARTS='
 capnp|command -v capnp|capnproto
 libcapnp-dev|test -e /usr/include/capnp/rpc.h|libcapnp-dev g++
+pip|python3 -m pip --version|python3 python3-pip
+'
+
+# NAME | is it here? | PyPI package
+PYTHON_PARTS='
+pycapnp|PYTHONPATH="${PYTHONPATH:-$cache/pycapnp}" python3 -c "import capnp.lib.capnp"|pycapnp==2.2.4
 '
 
 say() { echo "parts: $*" >&2; }
@@ -23,24 +32,32 @@ each() { # calls `$1 NAME PACKAGES` for each part that is `$2`: missing or here
         [ -n "$name" ] || continue
         if eval "$check" >/dev/null 2>&1; then state=here; else state=missing; fi
         if [ "$2" = "$state" ]; then "$1" "$name" "$packages"; fi
-    done <<<"$PARTS"
+    done <<<"${3:-$PARTS}"
 }
 
 list_here() { printf '%s\there\n' "$1"; }
 list_missing() { printf '%s\tapt-get install %s\n' "$1" "$2"; }
 packages_of() { echo "$2"; }
 complain() { say "$1 is not here; the tests that need it will fail. Install it: apt-get install $2"; }
+pip_install() { echo "python3 -m pip install --target $cache/$1 $2"; }
+pip_missing() { printf '%s\t%s\n' "$1" "$(pip_install "$1" "$2")"; }
+pip_complain() { say "$1 is not here; the tests that need it will not run. Install it: $(pip_install "$1" "$2")"; }
+pip_get() {
+    say "installing $2"
+    python3 -m pip install --quiet --root-user-action=ignore --target "$cache/$1" "$2" >&2 ||
+        say "pip failed"
+}
 
 if [ "${1:-}" = --list ]; then
     each list_here here
     each list_missing missing
+    each list_here here "$PYTHON_PARTS"
+    each pip_missing missing "$PYTHON_PARTS"
     exit
 fi
 
 packages=$(each packages_of missing)
-[ -n "$packages" ] || exit 0
-
-if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
+if [ -n "$packages" ] && [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
     say "installing" $packages
     # shellcheck disable=SC2086 # several packages
     DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $packages >&2 || {
@@ -50,7 +67,10 @@ if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
     }
 fi
 
-if [ -n "$(each packages_of missing)" ]; then
+each pip_get missing "$PYTHON_PARTS"
+
+if [ -n "$(each packages_of missing)$(each packages_of missing "$PYTHON_PARTS")" ]; then
     each complain missing
+    each pip_complain missing "$PYTHON_PARTS"
     if [ "${WW_REQUIRE_PARTS:-}" = 1 ]; then exit 1; fi
 fi

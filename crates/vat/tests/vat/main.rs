@@ -16,6 +16,7 @@ mod lab_capnp;
 mod rpc_capnp;
 
 mod choices;
+mod conformance;
 mod fuzz;
 mod hostile;
 mod lab;
