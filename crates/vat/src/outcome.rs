@@ -18,7 +18,7 @@ use capnp::{Error, any_pointer};
 
 use crate::connection::{Notice, QuestionName, Shared};
 use crate::message::Outgoing;
-use crate::payload::{Payload, Response};
+use crate::payload::{HeldUp, Payload, Response};
 use crate::reference::{self, Node, Reference};
 use crate::vat::{self, TaskId, Turn};
 use crate::waiters::{Place, Waiters};
@@ -326,7 +326,7 @@ fn resolve_all(
     pipelined: Vec<Pipelined>,
     road: impl Fn(&Path) -> Option<Rc<Node>>,
     capability: impl Fn(&[u16]) -> Box<dyn ClientHook>,
-) -> Vec<(Box<dyn ClientHook>, Box<dyn ClientHook>)> {
+) -> Vec<HeldUp> {
     let mut held_up = Vec::new();
     for Pipelined {
         path,
@@ -342,7 +342,7 @@ fn resolve_all(
             let to = capability(&path);
             reference::resolve(&promise, to.add_ref());
             match reference::held_up(&promise) {
-                Some(instead) => held_up.push((to, instead)),
+                Some(instead) => held_up.push(HeldUp { hook: to, instead }),
                 None => vat::discard(to),
             }
         }

@@ -20,6 +20,12 @@ pub(crate) struct Payload {
     caps: CapTable,
 }
 
+/// A capability that is not to be used yet, and the promise that stands for it until then.
+pub(crate) struct HeldUp {
+    pub(crate) hook: Box<dyn ClientHook>,
+    pub(crate) instead: Box<dyn ClientHook>,
+}
+
 enum Carrier {
     Built(Outgoing),
     Received(Incoming),
@@ -50,14 +56,14 @@ impl Payload {
         }
     }
 
-    /// Puts others in the place of some capabilities: of each pair the second for the first.
-    pub(crate) fn hold_up(&mut self, pairs: &[(Box<dyn ClientHook>, Box<dyn ClientHook>)]) {
+    /// Puts others in the place of some capabilities.
+    pub(crate) fn hold_up(&mut self, pairs: &[HeldUp]) {
         for place in self.caps.iter_mut().flatten() {
             let is_this = |hook: &dyn ClientHook| {
                 (hook.get_brand(), hook.get_ptr()) == (place.get_brand(), place.get_ptr())
             };
-            if let Some((_, instead)) = pairs.iter().find(|(hook, _)| is_this(&**hook)) {
-                vat::discard(std::mem::replace(place, instead.add_ref()));
+            if let Some(pair) = pairs.iter().find(|pair| is_this(&*pair.hook)) {
+                vat::discard(std::mem::replace(place, pair.instead.add_ref()));
             }
         }
     }
