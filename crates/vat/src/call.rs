@@ -15,7 +15,7 @@ use crate::vat;
 
 /// A call that is to begin.
 pub(crate) struct Start {
-    pub(crate) target: Box<dyn ClientHook>,
+    pub(crate) target: Rc<dyn ClientHook>,
     pub(crate) interface_id: u64,
     pub(crate) method_id: u16,
     pub(crate) params: Box<dyn ParamsHook>,

@@ -126,7 +126,7 @@ impl Request {
         let message = std::mem::replace(&mut self.message, message::outgoing(None));
         let params = Payload::built(message, std::mem::take(&mut self.caps));
         vat::push(Turn::Start(Start {
-            target: self.target.add_ref(),
+            target: Rc::from(self.target.add_ref()),
             interface_id: self.interface_id,
             method_id: self.method_id,
             params: Box::new(params),

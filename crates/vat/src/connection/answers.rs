@@ -16,8 +16,8 @@ use super::{Shared, Tables};
 use crate::call::Start;
 use crate::error::{self, Violation};
 use crate::limits::Limits;
-use crate::message::{Incoming, Outgoing};
-use crate::outcome::{Handle, Observer, Outcome, Path, Settled, Written};
+use crate::message::{Incoming, Outgoing, framed_bytes};
+use crate::outcome::{Handle, Observer, Outcome, Path, Written};
 use crate::payload::{Payload, writable};
 use crate::reference;
 use crate::results::{self, Results};
@@ -103,7 +103,7 @@ impl Answers {
 
 /// What a message is addressed to.
 pub(super) struct Addressed {
-    pub(super) hook: Box<dyn ClientHook>,
+    pub(super) hook: Rc<dyn ClientHook>,
     /// How many calls it is promised by.
     depth: u32,
 }
@@ -128,7 +128,7 @@ impl Shared {
             message_target::ImportedCap(id) => {
                 let export = self.tables.borrow().exports.get(id);
                 Ok(Addressed {
-                    hook: export.ok_or(Violation::NoSuchExport(id))?.add_ref(),
+                    hook: export.ok_or(Violation::NoSuchExport(id))?,
                     depth: 0,
                 })
             }
@@ -141,7 +141,7 @@ impl Shared {
                     _ => 0,
                 };
                 Ok(Addressed {
-                    hook: self.promised(id, path),
+                    hook: Rc::from(self.promised(id, path)),
                     depth,
                 })
             }
@@ -215,27 +215,22 @@ impl Shared {
         outcome
     }
 
-    /// `true` when the call is in a form that is not served.
     pub(super) fn on_call(
         self: &Rc<Self>,
+        head: CallHead,
         message: Incoming,
         bytes: usize,
-    ) -> Result<Option<Incoming>, Violation> {
-        let head = CallHead::read(self, &message)?;
+    ) -> Result<(), Violation> {
         let id = head.id;
         if self.tables.borrow().answers.entries.get(id).is_some() {
             return Err(Violation::QuestionInUse(id));
         }
-        let kept = match head.send_results_to {
-            SendResultsTo::Caller => false,
-            SendResultsTo::Yourself => true,
-            SendResultsTo::Unknown => return Ok(Some(message)),
-        };
+        let kept = matches!(head.send_results_to, SendResultsTo::Yourself);
         let (descriptors, depth) = match self.check(&head, bytes) {
             Ok(depth) => (head.descriptors.unwrap_or_default(), depth),
             Err(error) => {
                 self.refuse(id, &error);
-                return Ok(None);
+                return Ok(());
             }
         };
         let caps = self.import_all(descriptors)?;
@@ -248,7 +243,7 @@ impl Shared {
             results: Box::new(Results::new(&outcome)),
             outcome,
         }));
-        Ok(None)
+        Ok(())
     }
 
     /// Whether a call is taken, and how deep in a row it is.
@@ -323,7 +318,7 @@ impl Shared {
         outcome: &Rc<Outcome>,
         id: u32,
         result: Result<Written, Error>,
-    ) -> Settled {
+    ) -> Result<Written, Error> {
         let kept = match self.tables.borrow().answers.entries.get(id) {
             Some(answer) if Rc::ptr_eq(answer.handle.outcome(), outcome) => Some(answer.kept),
             _ => None,
@@ -336,8 +331,8 @@ impl Shared {
                     Err(error)
                 }
             },
-            Some(true) => self.return_kept(id, result.map(payload)),
-            None => return result.map(payload),
+            Some(true) => self.return_kept(id, result),
+            None => return result,
         };
         let room = self.tables.borrow_mut().room(&self.limits);
         if let Some(room) = room {
@@ -346,7 +341,7 @@ impl Shared {
         settled
     }
 
-    fn send_results(self: &Rc<Self>, id: u32, written: Written) -> Settled {
+    fn send_results(self: &Rc<Self>, id: u32, written: Written) -> Result<Written, Error> {
         let (mut message, caps) = written.unwrap_or_else(results::empty);
         let sent = self.describe_all(&caps).and_then(|mut described| {
             let sent = self.tables.borrow_mut().send_results(
@@ -368,7 +363,7 @@ impl Shared {
             Ok((registered, described)) => {
                 self.watch(registered.fresh);
                 let pinned = described.into_iter().map(Described::into_pinned).collect();
-                Ok(Rc::new(Payload::built(message, pinned)))
+                Ok(Some((message, pinned)))
             }
             Err(error) => {
                 self.send_exception(id, &error);
@@ -394,10 +389,17 @@ impl Shared {
     }
 
     /// The results stay here.
-    fn return_kept(self: &Rc<Self>, id: u32, results: Settled) -> Settled {
+    fn return_kept(
+        self: &Rc<Self>,
+        id: u32,
+        results: Result<Written, Error>,
+    ) -> Result<Written, Error> {
         let results = {
             let mut tables = self.tables.borrow_mut();
-            let bytes = results.as_ref().map_or(0, |results| results.bytes());
+            let bytes = match &results {
+                Ok(Some((message, _))) => framed_bytes(message),
+                Ok(None) | Err(_) => 0,
+            };
             tables.answers.set_bytes(id, 0);
             let kept = results.and_then(|results| {
                 tables.answers.has_room_for(bytes, &self.limits)?;
@@ -456,11 +458,6 @@ impl Shared {
     }
 }
 
-fn payload(written: Written) -> Rc<Payload> {
-    let (message, caps) = written.unwrap_or_else(results::empty);
-    Rc::new(Payload::built(message, caps))
-}
-
 impl Tables {
     fn send_results(
         &mut self,
@@ -507,7 +504,7 @@ fn fill(message: &mut Outgoing, id: u32, described: &[Described], over: bool) ->
 }
 
 /// What a `Call` says, beside its content.
-struct CallHead {
+pub(super) struct CallHead {
     id: u32,
     target: Addressed,
     interface_id: u64,
@@ -524,12 +521,12 @@ enum SendResultsTo {
 }
 
 impl CallHead {
-    fn read(connection: &Shared, message: &Incoming) -> Result<Self, Violation> {
-        let root: wire::Reader<'_> = message.get_root()?;
-        let wire::Call(call) = root.which()? else {
-            return Err(Error::failed("a message that is not a call".into()).into());
-        };
-        let call: call::Reader<'_> = call?;
+    /// Whether the results are to go where they can go.
+    pub(super) fn is_served(&self) -> bool {
+        !matches!(self.send_results_to, SendResultsTo::Unknown)
+    }
+
+    pub(super) fn read(connection: &Shared, call: call::Reader<'_>) -> Result<Self, Violation> {
         let send_results_to = match call.get_send_results_to().which() {
             Ok(call::send_results_to::Caller(())) => SendResultsTo::Caller,
             Ok(call::send_results_to::Yourself(())) => SendResultsTo::Yourself,

@@ -106,7 +106,7 @@ impl Shared {
 
     /// Where a peer's promise leads back to the peer.
     fn loop_back(&self, target: message_target::Reader<'_>) -> Result<Rc<Node>, Violation> {
-        let mut hook = self.target(target)?.hook;
+        let mut hook = self.target(target)?.hook.add_ref();
         for _ in 0..MAX_HOPS {
             match hook.get_resolved() {
                 Some(next) => vat::discard(std::mem::replace(&mut hook, next)),

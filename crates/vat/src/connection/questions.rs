@@ -227,8 +227,11 @@ impl Shared {
         });
     }
 
-    pub(super) fn on_return(self: &Rc<Self>, message: Incoming) -> Result<(), Violation> {
-        let head = ReturnHead::read(&message, &self.limits)?;
+    pub(super) fn on_return(
+        self: &Rc<Self>,
+        head: ReturnHead,
+        message: Incoming,
+    ) -> Result<(), Violation> {
         let Returning { outcome, exports } = self.returning(&head)?;
         if head.release_parameters {
             let released = self.tables.borrow_mut().exports.take_back(&exports);
@@ -333,7 +336,7 @@ struct Returning {
 }
 
 /// What a `Return` says, beside its content.
-struct ReturnHead {
+pub(super) struct ReturnHead {
     id: u32,
     release_parameters: bool,
     no_finish_needed: bool,
@@ -349,12 +352,7 @@ enum Body {
 }
 
 impl ReturnHead {
-    fn read(message: &Incoming, limits: &Limits) -> Result<Self, Violation> {
-        let root: wire::Reader<'_> = message.get_root()?;
-        let wire::Return(returned) = root.which()? else {
-            return Err(Error::failed("a message that is not a return".into()).into());
-        };
-        let returned: return_::Reader<'_> = returned?;
+    pub(super) fn read(returned: return_::Reader<'_>, limits: &Limits) -> Result<Self, Violation> {
         let body = match returned.which() {
             Ok(return_::Results(results)) => {
                 let results: payload::Reader<'_> = results?;

@@ -6,7 +6,9 @@
 use std::rc::Rc;
 
 use super::Shared;
+use super::answers::CallHead;
 use super::capabilities::Descriptor;
+use super::questions::ReturnHead;
 use crate::error::{self, Violation};
 use crate::message::{self, Incoming};
 use crate::rpc_capnp::{message as wire, resolve, return_};
@@ -24,33 +26,30 @@ impl Shared {
 
     fn dispatch(self: &Rc<Self>, bytes: &[u8]) -> Result<(), Violation> {
         let message = message::incoming(bytes, &self.limits)?;
-        let unserved = match Kind::of(&message)? {
-            Kind::Call => self.on_call(message, bytes.len())?,
-            Kind::Return => {
-                self.on_return(message)?;
-                None
-            }
-            Kind::Other => match self.dispatch_other(message.get_root()?)? {
-                true => None,
-                false => Some(message),
-            },
-        };
-        match unserved {
-            Some(message) => self.send_back_unimplemented(&message),
-            None => Ok(()),
+        match self.read(message.get_root()?)? {
+            Step::Done => Ok(()),
+            Step::Call(head) if head.is_served() => self.on_call(head, message, bytes.len()),
+            Step::Return(head) => self.on_return(head, message),
+            Step::Call(_) | Step::Unserved => self.send_back_unimplemented(&message),
         }
     }
 
-    /// `false` when the message belongs to a level of the protocol that is not served.
-    fn dispatch_other(self: &Rc<Self>, message: wire::Reader<'_>) -> Result<bool, Violation> {
+    /// Does what a message says. Of those whose content is kept, this is only the beginning.
+    fn read(self: &Rc<Self>, message: wire::Reader<'_>) -> Result<Step, Violation> {
         match message.which() {
-            Ok(wire::Bootstrap(bootstrap)) => {
-                self.on_bootstrap(bootstrap?.get_question_id())?;
+            Ok(wire::Call(call)) => return Ok(Step::Call(CallHead::read(self, call?)?)),
+            Ok(wire::Return(returned)) => {
+                return Ok(Step::Return(ReturnHead::read(returned?, &self.limits)?));
             }
+            Ok(wire::Bootstrap(bootstrap)) => self.on_bootstrap(bootstrap?.get_question_id())?,
             Ok(wire::Finish(finish)) => self.on_finish(finish?),
             Ok(wire::Resolve(resolve)) => self.on_resolve(resolve?)?,
             Ok(wire::Release(release)) => self.on_release(release?)?,
-            Ok(wire::Disembargo(disembargo)) => return Ok(!self.on_disembargo(disembargo?)?),
+            Ok(wire::Disembargo(disembargo)) => {
+                if self.on_disembargo(disembargo?)? {
+                    return Ok(Step::Unserved);
+                }
+            }
             Ok(wire::Abort(exception)) => self.end(error::read(exception?)),
             Ok(wire::Unimplemented(message)) => self.on_unimplemented(message?)?,
             // Levels 2 to 4: persistence as it once was, third parties, equality.
@@ -59,14 +58,11 @@ impl Shared {
                 | wire::ObsoleteDelete(_)
                 | wire::Provide(_)
                 | wire::Accept(_)
-                | wire::Join(_)
-                // Handled where they are told apart.
-                | wire::Call(_)
-                | wire::Return(_),
+                | wire::Join(_),
             )
-            | Err(capnp::NotInSchema(_)) => return Ok(false),
+            | Err(capnp::NotInSchema(_)) => return Ok(Step::Unserved),
         }
-        Ok(true)
+        Ok(Step::Done)
     }
 
     /// Sends back what is not served: of a call, what names it, because its parameters may hold
@@ -130,20 +126,11 @@ impl Shared {
     }
 }
 
-/// Messages whose content is kept, and those that are done with at once.
-enum Kind {
-    Call,
-    Return,
-    Other,
-}
-
-impl Kind {
-    fn of(message: &Incoming) -> Result<Self, Violation> {
-        let root: wire::Reader<'_> = message.get_root()?;
-        Ok(match root.which() {
-            Ok(wire::Call(_)) => Self::Call,
-            Ok(wire::Return(_)) => Self::Return,
-            Ok(_) | Err(capnp::NotInSchema(_)) => Self::Other,
-        })
-    }
+/// What is left to do with a message once it is read.
+enum Step {
+    Done,
+    /// It belongs to a level of the protocol that is not served.
+    Unserved,
+    Call(CallHead),
+    Return(ReturnHead),
 }
