@@ -4,6 +4,10 @@ use std::time::{Duration, Instant};
 
 use fixtures::{Environment, Running, guests};
 
+use crate::rpc::{
+    calls_grant, exchanges, keeper, lending, lends, reflects, rpc_bytes, rpc_floods, rpc_leaves,
+    rpc_promises, rpc_rules, rpc_shapes,
+};
 use crate::{Attempts, Stage, json, output, ww};
 
 macro_rules! assert_test_exists {

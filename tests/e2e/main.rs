@@ -16,6 +16,7 @@ mod lifecycle;
 mod logging;
 mod network;
 mod readme;
+mod rpc;
 mod sandbox;
 mod stdio;
 

@@ -1,5 +1,7 @@
 //! What several of the guests need.
 
+pub mod wire;
+
 use std::fmt::Display;
 
 use serde_json::{Value, json};
