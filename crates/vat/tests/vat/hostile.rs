@@ -4,6 +4,8 @@
 mod chains;
 mod circles;
 mod flips;
+mod membranes;
 mod panics;
 mod pointers;
+mod silence;
 mod sizes;
