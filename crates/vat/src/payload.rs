@@ -10,7 +10,7 @@ use capnp::traits::{Imbue as _, ImbueMut as _};
 use capnp::{Error, any_pointer};
 use std::rc::Rc;
 
-use crate::message::{Incoming, Outgoing, framed_bytes};
+use crate::message::{Incoming, Outgoing};
 use crate::rpc_capnp::{message, return_};
 use crate::vat;
 
@@ -45,26 +45,6 @@ impl Payload {
         Self {
             message: Carrier::Received(message),
             caps,
-        }
-    }
-
-    /// The size of its message.
-    pub(crate) fn bytes(&self) -> usize {
-        match &self.message {
-            Carrier::Built(message) => framed_bytes(message),
-            Carrier::Received(message) => message.size_in_words().saturating_mul(8),
-        }
-    }
-
-    /// Puts others in the place of some capabilities.
-    pub(crate) fn hold_up(&mut self, pairs: &[HeldUp]) {
-        for place in self.caps.iter_mut().flatten() {
-            let is_this = |hook: &dyn ClientHook| {
-                (hook.get_brand(), hook.get_ptr()) == (place.get_brand(), place.get_ptr())
-            };
-            if let Some(pair) = pairs.iter().find(|pair| is_this(&*pair.hook)) {
-                vat::discard(std::mem::replace(place, pair.instead.add_ref()));
-            }
         }
     }
 
