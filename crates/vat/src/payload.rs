@@ -48,6 +48,18 @@ impl Payload {
         }
     }
 
+    /// Puts others in the place of some capabilities.
+    pub(crate) fn hold_up(&mut self, pairs: &[HeldUp]) {
+        for place in self.caps.iter_mut().flatten() {
+            let is_this = |hook: &dyn ClientHook| {
+                (hook.get_brand(), hook.get_ptr()) == (place.get_brand(), place.get_ptr())
+            };
+            if let Some(pair) = pairs.iter().find(|pair| is_this(&*pair.hook)) {
+                vat::discard(std::mem::replace(place, pair.instead.add_ref()));
+            }
+        }
+    }
+
     /// The content, with its capabilities.
     pub(crate) fn content(&self) -> Result<any_pointer::Reader<'_>, Error> {
         let mut content = match &self.message {
