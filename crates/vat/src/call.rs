@@ -1,9 +1,9 @@
 //! The beginning of a call on this vat.
 
-use std::future::Future as _;
+use std::future::Future;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll, Waker, ready};
 
 use capnp::Error;
 use capnp::capability::Promise;
@@ -57,12 +57,27 @@ fn go_on(promise: Promise<(), Error>, outcome: Rc<Outcome>) {
     if !outcome.is_wanted() {
         return vat::discard(promise);
     }
-    let settled = Rc::clone(&outcome);
-    let task = vat::spawn(async move {
-        let result = Caught(promise).await;
-        settled.returned(result);
+    let task = vat::go_on(Ongoing {
+        promise: Caught(promise),
+        outcome: Rc::clone(&outcome),
     });
     if let Some(task) = task {
         outcome.runs_as(task);
+    }
+}
+
+/// A call that did not end in its first turn.
+pub(crate) struct Ongoing {
+    promise: Caught<Promise<(), Error>>,
+    outcome: Rc<Outcome>,
+}
+
+impl Future for Ongoing {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
+        let result = ready!(Pin::new(&mut self.promise).poll(context));
+        self.outcome.returned(result);
+        Poll::Ready(())
     }
 }

@@ -24,7 +24,7 @@ pub(crate) use discard::discard;
 pub(crate) use tasks::TaskId;
 use tasks::Tasks;
 
-use crate::call::Start;
+use crate::call::{Ongoing, Start};
 use crate::connection::{Notice, Shared};
 use crate::reference::Node;
 use crate::slot::Resume;
@@ -107,7 +107,15 @@ pub(crate) fn run() {
 
 /// Adds a task. It runs when the vat next does.
 pub(crate) fn spawn(future: impl Future<Output = ()> + 'static) -> Option<TaskId> {
-    with(|vat| vat.tasks.add(Box::pin(future), vat.running.get()))
+    with(|vat| {
+        vat.tasks
+            .add(Work::Other(Box::pin(future)), vat.running.get())
+    })
+}
+
+/// Adds a task for a call that did not end in its first turn.
+pub(crate) fn go_on(call: Ongoing) -> Option<TaskId> {
+    with(|vat| vat.tasks.add(Work::Call(call), vat.running.get()))
 }
 
 /// Ends a task. What it holds is dropped.
@@ -165,7 +173,22 @@ pub async fn run_until<F: Future>(future: F) -> F::Output {
 }
 
 /// A task's work.
-pub(crate) type Work = Pin<Box<dyn Future<Output = ()>>>;
+enum Work {
+    /// A call that goes on, which needs no box of its own.
+    Call(Ongoing),
+    Other(Pin<Box<dyn Future<Output = ()>>>),
+}
+
+impl Future for Work {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
+        match &mut *self {
+            Self::Call(call) => Pin::new(call).poll(context),
+            Self::Other(future) => future.as_mut().poll(context),
+        }
+    }
+}
 
 /// `None` on a thread that is ending: nothing is left to be done there.
 fn with<T>(action: impl FnOnce(&Vat) -> T) -> Option<T> {

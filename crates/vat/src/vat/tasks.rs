@@ -6,6 +6,8 @@
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
+use std::future::Future as _;
+use std::pin::Pin;
 use std::sync::{Arc, PoisonError};
 use std::task::{Context, Wake, Waker};
 
@@ -118,11 +120,8 @@ impl Tasks {
         };
         signal.queued.store(false, Ordering::Release);
         let waker = Waker::from(signal);
-        if work
-            .as_mut()
-            .poll(&mut Context::from_waker(&waker))
-            .is_ready()
-        {
+        let polled = Pin::new(&mut work).poll(&mut Context::from_waker(&waker));
+        if polled.is_ready() {
             self.remove(task);
             discard(work);
         } else {
