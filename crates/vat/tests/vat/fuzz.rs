@@ -21,7 +21,7 @@ const SECONDS: u64 = 20;
 const LENGTH: usize = 1500;
 
 /// How long one session may take. It takes some milliseconds.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(if cfg!(miri) { 600 } else { 20 });
 
 /// Counts what each thread has allocated and not freed.
 struct Counting;
