@@ -312,17 +312,6 @@ pub fn rpc_promises() {
         let told = promise("to what the waiting call promises");
         assert_eq!(count(&told, "canceled"), 1, "{told}");
         promise("to another promise");
-        // A call that goes round in a circle ends at a limit.
-        for circle in [
-            "in a circle through another cell",
-            "in a circle through two cells",
-        ] {
-            let told = promise(circle);
-            assert!(
-                count(&told, "overloaded") + count(&told, "failed") > 0,
-                "{told}"
-            );
-        }
         for ring in [
             "in a ring of two",
             "in a ring of many",
@@ -341,7 +330,25 @@ pub fn rpc_promises() {
         ));
         let told = promise("calls on what a child promises");
         assert_eq!(count(&told, "results"), 504, "{told}");
+        for circle in [
+            "in a circle through another cell",
+            "in a circle through two cells",
+        ] {
+            go_in_circles(&mut siege, circle);
+        }
         siege.end();
+    }
+}
+
+/// A call that goes round in a circle ends at a limit, or waits for itself until its cell is killed: which of the
+/// two depends on what the cells know of each other when it is made.
+#[track_caller]
+fn go_in_circles(siege: &mut Siege, name: &str) {
+    let told = siege.attack(&["kill", "1000", "/bin/rpc_promises.wasm", name]);
+    if told.status != "killed" {
+        let told = told.lines.ok(name);
+        let refused = count(told, "overloaded") + count(told, "failed");
+        assert!(refused > 0, "{name}: {told}");
     }
 }
 
@@ -363,8 +370,7 @@ pub fn calls_grant() {
 #[test]
 pub fn reflects() {
     let mut siege = Siege::begin_elsewhere();
-    let told = siege.survive("rpc_promises", "in a circle through another cell", 0);
-    assert_eq!(told["closed"], false, "{told}");
+    go_in_circles(&mut siege, "in a circle through another cell");
     siege.end();
 }
 
@@ -384,11 +390,7 @@ pub fn rpc_floods() {
     flood("a chain of calls", 100_000, "1024 calls are under way");
     let unread = flood("a chain of calls, never read", 100_000, "under way");
     assert_eq!(unread["closed"], true, "{unread}");
-    flood(
-        "a chain of capabilities",
-        100_000,
-        "1024 calls are under way",
-    );
+    flood("a chain of capabilities", 2000, "1024 calls are under way");
     let unread = flood("echoes, never read", 10_000, "are left unread");
     assert!(count(&unread, "results") < 200, "{unread}");
     flood("epochs that do not come", 5000, "1024 calls are under way");
@@ -413,7 +415,7 @@ pub fn rpc_floods() {
     );
     flood("a large message", 1, "");
     // What waits for the child to read is held back first, and then refused.
-    flood("pushes", 8, "bytes are under way");
+    flood("pushes", 6, "bytes are under way");
 
     // Held back, it can be killed.
     let told = siege.attack(&["kill", "500", "/bin/rpc_floods.wasm", "pushes", "1000"]);

@@ -26,7 +26,8 @@ fn main() {
     }
     wire.take_in();
     let answered = holdings.is_answered(&mut wire);
-    let mut told = wire.tally(1..=0);
+    let last = wire.question();
+    let mut told = wire.tally(last..=last);
     told["answered"] = answered.into();
     told["sent"] = sent.into();
     report("damaged messages", Ok::<_, String>(told));
