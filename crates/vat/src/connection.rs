@@ -35,6 +35,7 @@ use crate::error::Violation;
 use crate::limits::Limits;
 use crate::message::FramingError;
 use crate::outcome::Handle;
+use crate::panics::caught;
 use crate::reference::{self, Node};
 use crate::vat;
 use crate::waiters::{Place, Waiters};
@@ -209,7 +210,10 @@ impl Inbox {
     /// The connection has ended, perhaps by this message.
     pub fn receive(&self, message: &[u8]) -> Result<(), Closed> {
         let shared = self.0.upgrade().ok_or(Closed)?;
-        shared.receive(message);
+        // Reading is the library's, and what comes is a stranger's.
+        if let Err(panicked) = caught(|| shared.receive(message)) {
+            shared.abort(panicked);
+        }
         vat::run();
         match shared.is_open() {
             true => Ok(()),

@@ -105,7 +105,8 @@
 //! Each is a field of [`Limits`], for each connection, with its default and its reason beside it. Those
 //! that are not for a connection are constants: [`MAX_SEGMENTS`] of a message, [`MAX_REASON_BYTES`] of
 //! an exception's text, [`MAX_HOPS`] from promise to promise, [`MAX_PARKED`] calls that wait for one
-//! promise, [`STREAM_WINDOW_BYTES`] of streaming calls under way to one capability.
+//! promise, [`MAX_PATHS`] capabilities promised by one call, [`STREAM_WINDOW_BYTES`] of streaming calls under
+//! way to one capability.
 //!
 //! | limit | default | over it |
 //! |---|---|---|
@@ -151,5 +152,6 @@ pub use client::{new_broken_client, new_client, new_client_from_rc, new_future_c
 pub use connection::{Closed, Connection, Inbox, Outbox, Usage};
 pub use flow::STREAM_WINDOW_BYTES;
 pub use limits::{Limits, MAX_HOPS, MAX_REASON_BYTES, MAX_SEGMENTS};
+pub use outcome::MAX_PATHS;
 pub use slot::MAX_PARKED;
 pub use vat::{drive, run_until};

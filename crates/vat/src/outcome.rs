@@ -5,6 +5,8 @@
 //! it is settled, and it is settled once. Whoever still cares holds a [`Handle`]; when the last one goes,
 //! the call is cancelled, or the peer is told that it is finished with.
 
+mod pipelined;
+
 use std::cell::{Cell, RefCell};
 use std::future::Future;
 use std::pin::Pin;
@@ -18,10 +20,12 @@ use capnp::{Error, any_pointer};
 
 use crate::connection::{Notice, QuestionName, Shared};
 use crate::message::Outgoing;
-use crate::payload::{HeldUp, Payload, Response};
+use crate::payload::{Payload, Response};
 use crate::reference::{self, Node, Reference};
 use crate::vat::{self, TaskId, Turn};
 use crate::waiters::{Place, Waiters};
+pub use pipelined::MAX_PATHS;
+use pipelined::Pipelined;
 
 /// Steps from the root of results to a capability in them: pointer fields of structs.
 pub(crate) type Path = Vec<u16>;
@@ -50,7 +54,7 @@ enum State {
 struct Pending {
     waiters: Waiters,
     /// The promises for capabilities in the results.
-    pipelined: Vec<Pipelined>,
+    pipelined: Pipelined,
     /// Where those capabilities come from, when that is known before the results are.
     pipeline: Option<Box<dyn PipelineHook>>,
     /// The task that waits for another call to settle, whose results are this one's.
@@ -67,14 +71,6 @@ impl Drop for Pending {
             vat::discard(pipeline);
         }
     }
-}
-
-/// A promise for a capability in the results.
-struct Pipelined {
-    path: Path,
-    promise: Weak<Node>,
-    /// Whether calls have gone to a peer by it: then it counts even when nobody holds it any more.
-    travelled: Rc<Cell<bool>>,
 }
 
 /// Where a call is, for whoever ends it.
@@ -204,7 +200,7 @@ impl Outcome {
         if pending.pipeline.is_none() {
             let pipelined = std::mem::take(&mut pending.pipelined);
             let road = |path: &Path| self.road(path);
-            let held_up = resolve_all(pipelined, road, |path| view(capability_at(&settled, path)));
+            let held_up = pipelined.resolve(road, |path| view(capability_at(&settled, path)));
             if let Ok(payload) = &mut settled
                 && !held_up.is_empty()
                 && let Some(payload) = Rc::get_mut(payload)
@@ -256,13 +252,9 @@ impl Outcome {
                 pending.pipeline = Some(pipeline.add_ref());
                 std::mem::take(&mut pending.pipelined)
             }
-            _ => Vec::new(),
+            _ => Pipelined::default(),
         };
-        resolve_all(
-            pipelined,
-            |_| None,
-            |path| pipeline.get_pipelined_cap(&ops(path)),
-        );
+        pipelined.resolve(|_| None, |path| pipeline.get_pipelined_cap(&ops(path)));
         vat::discard(pipeline);
     }
 
@@ -320,36 +312,6 @@ impl Outcome {
     }
 }
 
-/// Resolves promises. Returns which capabilities must not be used yet, because calls on the promise for
-/// them are still on their way, and what is to be used instead.
-fn resolve_all(
-    pipelined: Vec<Pipelined>,
-    road: impl Fn(&Path) -> Option<Rc<Node>>,
-    capability: impl Fn(&[u16]) -> Box<dyn ClientHook>,
-) -> Vec<HeldUp> {
-    let mut held_up = Vec::new();
-    for Pipelined {
-        path,
-        promise,
-        travelled,
-    } in pipelined
-    {
-        let again = || {
-            let road = road(&path).filter(|_| travelled.get())?;
-            Some(Node::promise_of_travelled(road, Rc::clone(&travelled)))
-        };
-        if let Some(promise) = promise.upgrade().or_else(again) {
-            let to = capability(&path);
-            reference::resolve(&promise, to.add_ref());
-            match reference::held_up(&promise) {
-                Some(instead) => held_up.push(HeldUp { hook: to, instead }),
-                None => vat::discard(to),
-            }
-        }
-    }
-    held_up
-}
-
 /// The capability at a path, or a broken one that says why there is none.
 fn capability_at(settled: &Settled, path: &[u16]) -> Box<dyn ClientHook> {
     let found = match settled {
@@ -405,7 +367,12 @@ impl Handle {
             State::Settled(_) => None,
             State::Pending(pending) => match &pending.pipeline {
                 Some(pipeline) => Some(pipeline.add_ref()),
-                None => return Box::new(Reference(self.promise(&mut pending.pipelined, path))),
+                None => {
+                    return match pending.pipelined.promise(self, path) {
+                        Ok(promise) => Box::new(Reference(promise)),
+                        Err(error) => reference::broken(error),
+                    };
+                }
             },
         };
         match (pipeline, self.0.settled()) {
@@ -413,31 +380,6 @@ impl Handle {
             (None, Some(settled)) => capability_at(&settled, path),
             (None, None) => reference::broken(Error::failed("a call without an outcome".into())),
         }
-    }
-
-    /// The one promise for a path, so that what is asked of it twice keeps its order.
-    fn promise(&self, pipelined: &mut Vec<Pipelined>, path: &[u16]) -> Rc<Node> {
-        let known = pipelined.iter().find(|known| known.path == path);
-        if let Some(promise) = known.and_then(|known| known.promise.upgrade()) {
-            return promise;
-        }
-        let travelled = known.map_or_else(Rc::default, |known| Rc::clone(&known.travelled));
-        pipelined.retain(|known| {
-            known.path != path && (known.promise.strong_count() > 0 || known.travelled.get())
-        });
-        let promise = match self.0.question_id() {
-            Some((connection, id)) => {
-                let road = Node::pipelined(connection, id, self.clone(), path.to_vec());
-                Node::promise_of_travelled(road, Rc::clone(&travelled))
-            }
-            None => Node::promise_from(self.clone()),
-        };
-        pipelined.push(Pipelined {
-            path: path.to_vec(),
-            promise: Rc::downgrade(&promise),
-            travelled,
-        });
-        promise
     }
 
     /// The hook from which calls on capabilities in the results are made.

@@ -14,7 +14,12 @@ fn committed_code_is_what_the_schemas_generate() {
         capnpc::CompilerCommand::new()
             .src_prefix(crate_dir.join("schema"))
             .output_path(output.path())
-            .file(crate_dir.join("schema").join(schema).with_extension("capnp"))
+            .file(
+                crate_dir
+                    .join("schema")
+                    .join(schema)
+                    .with_extension("capnp"),
+            )
             .run()
             .expect("the `capnp` compiler is missing: apt-get install capnproto libcapnp-dev");
         let fresh = output.path().join(format!("{schema}_capnp.rs"));
