@@ -297,7 +297,9 @@ impl Shared {
         drop(tables);
         drop(outbox);
         exports.unwatch();
-        questions.fail(&reason);
+        if questions.fail(&reason) {
+            reference::close_roads(self);
+        }
         imports.fail(&reason);
         embargoes.fail(&reason);
         answers.end(&reason);

@@ -52,8 +52,8 @@ pub(crate) struct Import {
 /// A capability in the results of a question.
 pub(crate) struct Pipelined {
     connection: Weak<Shared>,
-    /// Keeps the question from being finished.
-    _question: Handle,
+    /// Keeps the question from being finished, while the connection lasts.
+    question: Cell<Option<Handle>>,
     id: u32,
     path: Path,
     flow: Flow,
@@ -82,7 +82,7 @@ impl Node {
     ) -> Rc<Self> {
         Self::register(Self::Pipelined(Pipelined {
             connection,
-            _question: question,
+            question: Cell::new(Some(question)),
             id,
             path,
             flow: Flow::default(),
@@ -176,6 +176,19 @@ impl Node {
             Self::Promise(promise) => promise.road(),
             _ => Some(Rc::clone(self)),
         }
+    }
+}
+
+/// Lets all roads of a connection that has ended go of their questions. Results that nobody has read yet
+/// stay as they are, and may lead to such a road: together they would keep each other for ever.
+pub(crate) fn close_roads(connection: &Shared) {
+    for node in vat::nodes() {
+        if let Node::Pipelined(pipelined) = &*node
+            && std::ptr::eq(pipelined.connection.as_ptr(), connection)
+        {
+            vat::discard(pipelined.question.take());
+        }
+        vat::discard(node);
     }
 }
 

@@ -138,6 +138,15 @@ pub(crate) fn unregister(address: usize) {
     with(|vat| vat.nodes.borrow_mut().remove(&address));
 }
 
+/// All nodes of the thread.
+pub(crate) fn nodes() -> Vec<Rc<Node>> {
+    let all = with(|vat| {
+        let nodes = vat.nodes.borrow();
+        nodes.values().filter_map(Weak::upgrade).collect()
+    });
+    all.unwrap_or_default()
+}
+
 /// The node at an address, if it is one.
 pub(crate) fn registered(address: usize) -> Option<Rc<Node>> {
     with(|vat| vat.nodes.borrow().get(&address)?.upgrade()).flatten()

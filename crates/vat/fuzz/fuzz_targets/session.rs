@@ -7,10 +7,12 @@
 mod choices;
 #[path = "../../tests/vat/lab.rs"]
 mod lab;
+#[rustfmt::skip]
 #[path = "../../tests/vat/lab_capnp.rs"]
 mod lab_capnp;
 #[path = "../../tests/vat/fuzz/peer.rs"]
 mod peer;
+#[rustfmt::skip]
 #[path = "../../src/rpc_capnp.rs"]
 mod rpc_capnp;
 #[path = "../../tests/vat/fuzz/session.rs"]

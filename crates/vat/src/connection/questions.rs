@@ -61,17 +61,21 @@ impl Questions {
         self.entries.len()
     }
 
-    /// Fails all that wait, because the connection has ended.
-    pub(super) fn fail(self, reason: &Error) {
+    /// Fails all that wait, because the connection has ended. Whether there are results that somebody may
+    /// still read.
+    pub(super) fn fail(self, reason: &Error) -> bool {
+        let mut unread = false;
         for (_, question) in self.entries {
             if let Some(outcome) = question.outcome.upgrade() {
                 outcome.is_finished();
                 // What has come is there to be read, also by those who have not got round to it.
-                if outcome.settled().is_none() {
-                    outcome.abort(reason);
+                match outcome.settled() {
+                    Some(_) => unread = true,
+                    None => outcome.abort(reason),
                 }
             }
         }
+        unread
     }
 
     /// The name of the next question.
