@@ -23,7 +23,8 @@ mod receive;
 mod send;
 
 use std::cell::RefCell;
-use std::future::poll_fn;
+use std::future::Future;
+use std::pin::Pin;
 use std::rc::{Rc, Weak};
 use std::task::{Context, Poll, Waker};
 
@@ -179,19 +180,40 @@ impl Connection {
     }
 
     /// Why the connection ended; waits until it does.
-    pub async fn ended(&self) -> Error {
-        let mut place = Place::default();
-        poll_fn(|context| {
-            let mut tables = self.shared.tables.borrow_mut();
-            match &tables.ended {
-                Some(reason) => Poll::Ready(reason.clone()),
-                None => {
-                    tables.closed.register(&mut place, context);
-                    Poll::Pending
-                }
+    pub fn ended(&self) -> impl Future<Output = Error> {
+        Ended {
+            connection: Rc::clone(&self.shared),
+            place: Place::default(),
+        }
+    }
+}
+
+/// Waits for a connection to end. Does not keep it from ending.
+struct Ended {
+    connection: Rc<Shared>,
+    place: Place,
+}
+
+impl Future for Ended {
+    type Output = Error;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Error> {
+        let Self { connection, place } = &mut *self;
+        let mut tables = connection.tables.borrow_mut();
+        match &tables.ended {
+            Some(reason) => Poll::Ready(reason.clone()),
+            None => {
+                tables.closed.register(place, context);
+                Poll::Pending
             }
-        })
-        .await
+        }
+    }
+}
+
+impl Drop for Ended {
+    fn drop(&mut self) {
+        let mut tables = self.connection.tables.borrow_mut();
+        tables.closed.forget(&mut self.place);
     }
 }
 

@@ -3,7 +3,7 @@
 
 use std::rc::Rc;
 
-use vat::{Limits, MAX_REASON_BYTES, Usage};
+use vat::{Limits, MAX_PATHS, MAX_REASON_BYTES, Usage};
 
 use crate::lab::{Lab, Vat};
 use crate::lab_capnp::lab;
@@ -508,5 +508,27 @@ fn rereads() {
         let error = response.get().unwrap().get_data().err().unwrap();
         assert!(error.to_string().contains("Read limit exceeded"), "{error}");
         peer.works().await;
+    });
+}
+
+#[test]
+fn capabilities_that_one_call_promises() {
+    on_a_vat(async {
+        let other = Peer::new(&Limits::default());
+        let peer = with(|limits| limits.answers = 3 * MAX_PATHS);
+        peer.ask(&call(1, LAB, method::NEVER));
+        let asked = |path: usize| {
+            let (id, field) = (path as u32 + 2, path as u16);
+            call(id, To::Answer(1, vec![field]), method::NOTHING)
+        };
+        for path in 0..MAX_PATHS {
+            peer.ask(&asked(path));
+        }
+        peer.ask(&asked(MAX_PATHS));
+        let refused = peer.result(MAX_PATHS as u32 + 2).await;
+        let expected = "1024 capabilities are promised by one call's results";
+        assert_eq!(reason(&refused, Kind::Overloaded), expected);
+        other.works().await;
+        peer.leaves_nothing().await;
     });
 }

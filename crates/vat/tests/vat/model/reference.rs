@@ -36,6 +36,7 @@ pub enum End {
 
 #[derive(Default, Debug)]
 pub struct Object {
+    #[expect(dead_code, reason = "printed with a history that fails")]
     pub host: usize,
     /// The reference through which its state is changed.
     pub controller: Option<usize>,
