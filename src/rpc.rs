@@ -21,6 +21,9 @@ pub const MAX_LIST: u32 = 1024;
 /// because a small message can name one text a thousand times.
 pub const MAX_LIST_BYTES: usize = 2 << 20;
 
+/// How much of a caller's text an error quotes, in characters: enough to find it by.
+const MAX_QUOTED_CHARS: usize = 80;
+
 /// Refuses a list of more than [`MAX_LIST`] entries.
 fn bounded(what: &str, length: u32) -> capnp::Result<()> {
     if length > MAX_LIST {
@@ -46,12 +49,19 @@ fn texts(what: &str, list: capnp::text_list::Reader<'_>) -> capnp::Result<Vec<St
             }
             if text.contains('\0') {
                 return Err(capnp::Error::failed(format!(
-                    "{what}: {text:?} holds a NUL"
+                    "{what}: {:?} holds a NUL",
+                    shown(text)
                 )));
             }
             Ok(text.to_owned())
         })
         .collect()
+}
+
+/// The beginning of a text, for an error that quotes it: what is quoted came from a caller.
+fn shown(text: &str) -> &str {
+    let end = text.char_indices().nth(MAX_QUOTED_CHARS);
+    end.and_then(|(end, _)| text.get(..end)).unwrap_or(text)
 }
 
 /// A client for a face.

@@ -18,7 +18,7 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 use super::process::{Process, Stdio};
 use super::session::{Grant, Grants};
 use super::shelf::{Loaded, Shelf};
-use super::{bounded, texts};
+use super::{bounded, shown, texts};
 use crate::cells::Cells;
 use crate::vats::{Export, Spawner};
 
@@ -285,7 +285,8 @@ fn environment(list: capnp::text_list::Reader<'_>) -> capnp::Result<Vec<(String,
         .map(|entry| match entry.split_once('=') {
             Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
             _ => Err(capnp::Error::failed(format!(
-                "env: {entry:?} is not NAME=VALUE"
+                "env: {:?} is not NAME=VALUE",
+                shown(&entry)
             ))),
         })
         .collect()

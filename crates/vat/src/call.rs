@@ -9,7 +9,7 @@ use capnp::Error;
 use capnp::capability::Promise;
 use capnp::private::capability::{ClientHook, ParamsHook, ResultsHook};
 
-use crate::outcome::Outcome;
+use crate::outcome::{self, Outcome};
 use crate::panics::{Caught, caught};
 use crate::vat;
 
@@ -39,9 +39,12 @@ impl Start {
             return vat::discard((target, params, results));
         }
         let begun = caught(|| {
-            let mut promise = target.call(interface_id, method_id, params, results);
-            let polled = Pin::new(&mut promise).poll(&mut Context::from_waker(Waker::noop()));
-            (promise, polled)
+            let call = Rc::downgrade(&outcome);
+            outcome::making(&call, || {
+                let mut promise = target.call(interface_id, method_id, params, results);
+                let polled = Pin::new(&mut promise).poll(&mut Context::from_waker(Waker::noop()));
+                (promise, polled)
+            })
         });
         vat::discard(target);
         match begun {

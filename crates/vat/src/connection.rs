@@ -168,14 +168,14 @@ impl Connection {
 
     /// What the connection holds at the moment.
     pub fn usage(&self) -> Usage {
-        let tables = self.shared.tables.borrow();
+        let mut tables = self.shared.tables.borrow_mut();
         Usage {
             questions: tables.questions.len(),
             answers: tables.answers.len(),
             exports: tables.exports.len(),
             imports: tables.imports.len(),
             embargoes: tables.embargoes.len(),
-            bytes_in_flight: tables.answers.bytes_in_flight(),
+            bytes_in_flight: tables.answers.bytes_in_flight(0),
         }
     }
 
@@ -251,7 +251,8 @@ impl Inbox {
             return Poll::Ready(());
         };
         let mut tables = shared.tables.borrow_mut();
-        let full = tables.answers.bytes_in_flight() > shared.limits.bytes_in_flight;
+        let room = shared.limits.bytes_in_flight;
+        let full = tables.answers.bytes_in_flight(room) > room;
         if tables.ended.is_some() || !full {
             return Poll::Ready(());
         }

@@ -76,6 +76,14 @@ pub(crate) fn write(error: &Error, mut exception: exception::Builder<'_>) {
     exception.set_reason(cut(&reason));
 }
 
+/// An error with no more text than is kept: it is cloned to everybody who waits for it.
+pub(crate) fn bounded(mut error: Error) -> Error {
+    let kept = cut(&error.extra).len();
+    error.extra.truncate(kept);
+    error.extra.shrink_to_fit();
+    error
+}
+
 fn cut(reason: &str) -> &str {
     let end = (0..=MAX_REASON_BYTES.min(reason.len()))
         .rev()

@@ -171,6 +171,16 @@ thread_local! {
     static SPARE: RefCell<Vec<Vec<Word>>> = const { RefCell::new(Vec::new()) };
 }
 
+/// A spare buffer that is large enough, and not so large that a small message keeps much more than it is
+/// counted for.
+fn take_spare(spare: &mut Vec<Vec<Word>>, words: usize) -> Option<Vec<Word>> {
+    let most = words.max(ENVELOPE_WORDS as usize).saturating_mul(4);
+    let place = spare
+        .iter()
+        .rposition(|buffer| (words..=most).contains(&buffer.len()))?;
+    Some(spare.swap_remove(place))
+}
+
 /// Aligned memory that goes back to its thread's spare buffers. It may be longer than its message.
 struct Buffer(Vec<Word>);
 
@@ -178,14 +188,11 @@ impl Buffer {
     fn copy(bytes: &[u8]) -> Self {
         let words = bytes.len().div_ceil(WORD_BYTES);
         let mut buffer = SPARE
-            .try_with(|spare| spare.borrow_mut().pop())
+            .try_with(|spare| take_spare(&mut spare.borrow_mut(), words))
             .ok()
             .flatten()
-            .unwrap_or_default();
-        if buffer.len() < words {
-            // Not grown: what is in it would be copied along.
-            buffer = Word::allocate_zeroed_vec(words.max(ENVELOPE_WORDS as usize));
-        }
+            // Not one that is grown: what is in it would be copied along.
+            .unwrap_or_else(|| Word::allocate_zeroed_vec(words.max(ENVELOPE_WORDS as usize)));
         if let Some(place) = Word::words_to_bytes_mut(&mut buffer).get_mut(..bytes.len()) {
             place.copy_from_slice(bytes);
         }

@@ -19,6 +19,7 @@ use capnp::private::layout::CapTable;
 use capnp::{Error, any_pointer};
 
 use crate::connection::{Notice, QuestionName, Shared};
+use crate::error;
 use crate::message::Outgoing;
 use crate::payload::{Payload, Response};
 use crate::reference::{self, Node, Reference};
@@ -43,6 +44,30 @@ pub(crate) struct Outcome {
     /// Whom to send the results to, and what they are, until the call settles.
     observer: RefCell<Option<Observer>>,
     server: RefCell<Server>,
+    /// The promise that the call waits to be made on.
+    waits_on: RefCell<Weak<Node>>,
+}
+
+thread_local! {
+    /// The call that is being made.
+    static BEING_MADE: RefCell<Weak<Outcome>> = const { RefCell::new(Weak::new()) };
+}
+
+/// Runs what makes a call, so that it is known which call waits if it has to wait.
+pub(crate) fn making<T>(call: &Weak<Outcome>, make: impl FnOnce() -> T) -> T {
+    struct Before(Weak<Outcome>);
+    impl Drop for Before {
+        fn drop(&mut self) {
+            BEING_MADE.replace(std::mem::take(&mut self.0));
+        }
+    }
+    let _before = Before(BEING_MADE.replace(call.clone()));
+    make()
+}
+
+/// The call that is being made, if it is known.
+pub(crate) fn being_made() -> Weak<Outcome> {
+    BEING_MADE.with_borrow(Weak::clone)
 }
 
 enum State {
@@ -119,12 +144,23 @@ impl Outcome {
             origin: Cell::new(origin),
             observer: RefCell::new(observer),
             server: RefCell::default(),
+            waits_on: RefCell::default(),
         })
     }
 
     /// Whether anybody cares, and does not know yet.
     pub(crate) fn is_wanted(&self) -> bool {
         self.handles.get() > 0 && matches!(&*self.state.borrow(), State::Pending(_))
+    }
+
+    /// Says on which promise the call waits to be made; `None` when it does not any more.
+    pub(crate) fn wait_on(&self, promise: Option<&Rc<Node>>) {
+        *self.waits_on.borrow_mut() = promise.map(Rc::downgrade).unwrap_or_default();
+    }
+
+    /// The promise that the call waits to be made on.
+    pub(crate) fn waits_on(&self) -> Option<Rc<Node>> {
+        self.waits_on.borrow().upgrade()
     }
 
     /// Says which task runs the call.
@@ -135,7 +171,7 @@ impl Outcome {
     /// The method has returned.
     pub(crate) fn returned(self: &Rc<Self>, result: Result<(), Error>) {
         let server = match result {
-            Err(error) => return self.finish(Err(error)),
+            Err(error) => return self.finish(Err(error::bounded(error))),
             Ok(()) => std::mem::replace(&mut *self.server.borrow_mut(), Server::Returned),
         };
         if let Server::LetGo(written) = server {
@@ -183,10 +219,11 @@ impl Outcome {
     /// As [`settle`](Self::settle); `view` makes of each promised capability what it is seen as here.
     pub(crate) fn settle_with(
         self: &Rc<Self>,
-        mut settled: Settled,
+        settled: Settled,
         view: impl Fn(Box<dyn ClientHook>) -> Box<dyn ClientHook>,
     ) {
         self.forget_task();
+        let mut settled = settled.map_err(error::bounded);
         let mut state = self.state.borrow_mut();
         let State::Pending(pending) = &mut *state else {
             drop(state);
@@ -200,7 +237,12 @@ impl Outcome {
         if pending.pipeline.is_none() {
             let pipelined = std::mem::take(&mut pending.pipelined);
             let road = |path: &Path| self.road(path);
-            let held_up = pipelined.resolve(road, |path| view(capability_at(&settled, path)));
+            // One for all paths: there may be many.
+            let failed = settled.as_ref().err().cloned().map(reference::broken);
+            let held_up = pipelined.resolve(road, |path| match &failed {
+                Some(broken) => broken.add_ref(),
+                None => view(capability_at(&settled, path)),
+            });
             if let Ok(payload) = &mut settled
                 && !held_up.is_empty()
                 && let Some(payload) = Rc::get_mut(payload)

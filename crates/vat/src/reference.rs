@@ -204,13 +204,24 @@ impl Drop for Node {
     }
 }
 
-/// Follows a capability to where it is known to be. A run of promises that does not end is broken.
+/// Follows a capability to where it is known to be, and shortens the way for whoever comes next. A run of
+/// promises that does not end is broken.
 pub(crate) fn innermost(mut hook: Box<dyn ClientHook>) -> Box<dyn ClientHook> {
+    let mut passed = Vec::new();
     for _ in 0..MAX_HOPS {
-        match resolution(&*hook) {
-            Some(next) => vat::discard(std::mem::replace(&mut hook, next)),
-            None => return hook,
-        }
+        let Some(next) = resolution(&*hook) else {
+            // The last one leads there already.
+            passed.pop();
+            for promise in passed
+                .iter()
+                .filter_map(|node: &Rc<Node>| node.as_promise())
+            {
+                promise.shorten(&*hook);
+            }
+            return hook;
+        };
+        passed.extend(Node::of(&*hook));
+        vat::discard(std::mem::replace(&mut hook, next));
     }
     broken(Error::failed(format!(
         "more than {MAX_HOPS} promises in a row that resolve to each other"
@@ -346,7 +357,7 @@ pub(crate) fn wire(hook: &dyn ClientHook) -> Option<Rc<Node>> {
 
 /// A reference to nothing, that says why.
 pub(crate) fn broken(error: Error) -> Box<dyn ClientHook> {
-    Box::new(Broken(Rc::new(error)))
+    Box::new(Broken(Rc::new(crate::error::bounded(error))))
 }
 
 /// Whether a hook is known to be a reference to nothing.

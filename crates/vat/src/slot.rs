@@ -17,6 +17,7 @@ use capnp::capability::Promise;
 use capnp::private::capability::{ClientHook, ParamsHook, ResultsHook};
 
 use crate::local::Local;
+use crate::outcome::{self, Outcome};
 use crate::panics::caught;
 use crate::vat;
 
@@ -52,6 +53,8 @@ struct Entries {
 pub(crate) struct Entry {
     call: Call,
     slot: Weak<Slot>,
+    /// What becomes of it, if that is known.
+    outcome: Weak<Outcome>,
 }
 
 /// Where a parked call is.
@@ -84,6 +87,7 @@ impl Backlog {
         let entry = Entry {
             call,
             slot: Rc::downgrade(&slot),
+            outcome: outcome::being_made(),
         };
         self.add(entry, keep, None);
         Promise::from_future(Parked(slot))
@@ -122,6 +126,19 @@ impl Backlog {
 }
 
 impl Entry {
+    /// What becomes of the call, if that is known.
+    pub(crate) fn outcome(&self) -> Option<Rc<Outcome>> {
+        self.outcome.upgrade()
+    }
+
+    /// Fails the call.
+    pub(crate) fn fail(self, error: Error) {
+        if let Some(slot) = self.slot.upgrade() {
+            slot.begin(Promise::err(error));
+        }
+        vat::discard((self.call.params, self.call.results));
+    }
+
     fn leave(&self) {
         if let Some(slot) = self.slot.upgrade() {
             let waker = slot.waker();
@@ -169,7 +186,11 @@ impl Resume {
                 let Some(entry) = crate::reference::adopt(&*target, entry) else {
                     return;
                 };
-                caught(|| entry.call.make(&*target))
+                let Entry { call, outcome, .. } = entry;
+                if let Some(outcome) = outcome.upgrade() {
+                    outcome.wait_on(None);
+                }
+                caught(|| outcome::making(&outcome, || call.make(&*target)))
             }
             Target::Freed(local) => {
                 local.take();

@@ -60,8 +60,10 @@ impl Answers {
         self.entries.len()
     }
 
-    pub(super) fn bytes_in_flight(&self) -> usize {
-        self.bytes
+    /// What is kept in memory for the peer; exact when it is more than there is room for.
+    pub(super) fn bytes_in_flight(&mut self, room: usize) -> usize {
+        let lingering = self.lingering.bytes(room.saturating_sub(self.bytes));
+        self.bytes.saturating_add(lingering)
     }
 
     fn set_bytes(&mut self, id: u32, bytes: usize) {
@@ -78,7 +80,7 @@ impl Answers {
         Some(answer)
     }
 
-    fn admit(&self, bytes: usize, limits: &Limits) -> Result<(), Error> {
+    fn admit(&mut self, bytes: usize, limits: &Limits) -> Result<(), Error> {
         let open = self.entries.len();
         if self.lingering.are(limits.answers.saturating_sub(open)) {
             return Err(Error::overloaded(format!(
@@ -89,12 +91,12 @@ impl Answers {
         self.has_room_for(bytes, limits)
     }
 
-    fn has_room_for(&self, bytes: usize, limits: &Limits) -> Result<(), Error> {
+    fn has_room_for(&mut self, bytes: usize, limits: &Limits) -> Result<(), Error> {
         let most = limits.bytes_in_flight.saturating_mul(2);
-        if self.bytes.saturating_add(bytes) > most {
+        let under_way = self.bytes_in_flight(most.saturating_sub(bytes));
+        if under_way.saturating_add(bytes) > most {
             return Err(Error::overloaded(format!(
-                "calls with {} bytes are under way; at most {most} are taken",
-                self.bytes
+                "calls with {under_way} bytes are under way; at most {most} are taken"
             )));
         }
         Ok(())
@@ -111,7 +113,8 @@ pub(super) struct Addressed {
 impl Tables {
     /// Whoever is to be told that there is room again.
     fn room(&mut self, limits: &Limits) -> Option<Waker> {
-        if self.answers.bytes > limits.bytes_in_flight {
+        let room = limits.bytes_in_flight;
+        if self.answers.bytes_in_flight(room) > room {
             return None;
         }
         self.room.take()
@@ -171,7 +174,7 @@ impl Shared {
         if self.tables.borrow().answers.entries.get(id).is_some() {
             return Err(Violation::QuestionInUse(id));
         }
-        let admitted = self.tables.borrow().answers.admit(0, &self.limits);
+        let admitted = self.tables.borrow_mut().answers.admit(0, &self.limits);
         if let Err(error) = admitted {
             self.refuse(id, &error);
             return Ok(());
@@ -255,7 +258,10 @@ impl Shared {
             )));
         };
         self.has_room_for(descriptors)?;
-        self.tables.borrow().answers.admit(bytes, &self.limits)?;
+        self.tables
+            .borrow_mut()
+            .answers
+            .admit(bytes, &self.limits)?;
         let depth = head.target.depth.saturating_add(1);
         if depth > self.limits.pipeline_depth {
             return Err(Error::overloaded(format!(
@@ -304,7 +310,8 @@ impl Shared {
         let call = Rc::downgrade(answer.handle.outcome());
         vat::discard((answer.handle, released));
         if !answer.returned && call.strong_count() > 0 {
-            self.tables.borrow_mut().answers.lingering.add(call);
+            let mut tables = self.tables.borrow_mut();
+            tables.answers.lingering.add(call, answer.bytes);
         }
         if let Some(room) = room {
             room.wake();
@@ -469,7 +476,14 @@ impl Tables {
         let registered = self.register(described, limits)?;
         // Without capabilities nothing can be asked of the results any more.
         let over = described.is_empty();
-        let sent = fill(message, id, described, over).and_then(|()| self.send(message, limits));
+        let sent = fill(message, id, described, over).and_then(|()| {
+            if !over {
+                // They are kept, and the parameters are not any more.
+                self.answers.set_bytes(id, 0);
+                self.answers.has_room_for(framed_bytes(message), limits)?;
+            }
+            self.send(message, limits)
+        });
         let bytes = match sent {
             Ok(bytes) => bytes,
             Err(error) => return Err(self.unregister(registered, error)),

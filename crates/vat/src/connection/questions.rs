@@ -45,6 +45,9 @@ enum Progress {
     Asked,
     /// The peer has answered.
     Returned { release_results: bool },
+    /// The peer has answered, and need not be told that nobody cares. The question keeps its id until that
+    /// is so: promised capabilities may still be called by it.
+    Over,
     /// The peer has been told that nobody cares.
     Finished,
 }
@@ -213,6 +216,10 @@ impl Shared {
             }
             match question.progress {
                 Progress::Finished => return,
+                Progress::Over => {
+                    tables.questions.remove(name.id);
+                    return;
+                }
                 Progress::Asked => {
                     question.progress = Progress::Finished;
                     true
@@ -245,9 +252,6 @@ impl Shared {
             // Nobody cares: the peer is, or will be, told to take its results back.
             return Ok(());
         };
-        if head.no_finish_needed {
-            outcome.is_finished();
-        }
         let settled: Settled = match head.body {
             Body::Results(Some(descriptors)) => match self.has_room_for(&descriptors) {
                 Ok(()) => Ok(Rc::new(Payload::received(
@@ -285,15 +289,20 @@ impl Shared {
             .ok_or(Violation::NoSuchQuestion(head.id))?;
         let exports = std::mem::take(&mut question.exports);
         let (outcome, unfinished) = match question.progress {
-            Progress::Returned { .. } => return Err(Violation::NoSuchQuestion(head.id)),
+            Progress::Returned { .. } | Progress::Over => {
+                return Err(Violation::NoSuchQuestion(head.id));
+            }
             Progress::Finished => (None, false),
             Progress::Asked => (question.outcome.upgrade(), true),
         };
         // If nobody cares any more, but that has yet to be said, the results are given back with it.
-        question.progress = Progress::Returned {
-            release_results: outcome.is_none(),
+        question.progress = match head.no_finish_needed {
+            true => Progress::Over,
+            false => Progress::Returned {
+                release_results: outcome.is_none(),
+            },
         };
-        if !unfinished || head.no_finish_needed {
+        if !unfinished {
             tables.questions.remove(head.id);
         }
         Ok(Returning { outcome, exports })
@@ -317,13 +326,18 @@ impl Shared {
                 .ok_or(Violation::NoSuchQuestion(id))?;
             let outcome = question.outcome.upgrade();
             let exports = std::mem::take(&mut question.exports);
-            tables.questions.remove(id);
+            match question.progress {
+                Progress::Asked => question.progress = Progress::Over,
+                Progress::Finished => tables.questions.remove(id),
+                Progress::Returned { .. } | Progress::Over => {
+                    return Err(Violation::NoSuchQuestion(id));
+                }
+            }
             // It has not taken the parameters' capabilities either.
             (outcome, tables.exports.take_back(&exports))
         };
         vat::discard(released);
         if let Some(outcome) = outcome {
-            outcome.is_finished();
             outcome.settle(Err(Error::unimplemented(
                 "the other side does not understand this call".into(),
             )));
@@ -374,11 +388,12 @@ impl ReturnHead {
                 ))
             }
         };
-        // Capabilities in the results are given back with the finish, whatever the peer says.
+        // Capabilities in the results are given back with the finish, and those in results that are taken
+        // from elsewhere are asked for until then, whatever the peer says.
         let capabilities = match &body {
             Body::Results(Some(descriptors)) => !descriptors.is_empty(),
-            Body::Results(None) => true,
-            _ => false,
+            Body::Results(None) | Body::TakeFrom(_) => true,
+            Body::Failed(_) | Body::Elsewhere => false,
         };
         Ok(Self {
             id: returned.get_answer_id(),

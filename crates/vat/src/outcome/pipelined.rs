@@ -18,7 +18,14 @@ pub const MAX_PATHS: usize = 1024;
 
 /// The promises for what one call will return.
 #[derive(Default)]
-pub(super) struct Pipelined(BTreeMap<Path, Promised>);
+pub(super) struct Pipelined {
+    promised: BTreeMap<Path, Promised>,
+    /// How many were left when those that nobody holds were last forgotten.
+    left: usize,
+}
+
+/// Paths among which those that nobody holds are not looked for.
+const FEW: usize = 16;
 
 struct Promised {
     promise: Weak<Node>,
@@ -29,7 +36,7 @@ struct Promised {
 impl Pipelined {
     /// The one promise for a path, so that what is asked of it twice keeps its order.
     pub(super) fn promise(&mut self, call: &Handle, path: &[u16]) -> Result<Rc<Node>, Error> {
-        let known = self.0.get(path);
+        let known = self.promised.get(path);
         if let Some(promise) = known.and_then(|known| known.promise.upgrade()) {
             return Ok(promise);
         }
@@ -46,17 +53,20 @@ impl Pipelined {
             promise: Rc::downgrade(&promise),
             travelled,
         };
-        self.0.insert(path.to_vec(), promised);
+        self.promised.insert(path.to_vec(), promised);
         Ok(promise)
     }
 
+    /// Forgets what nobody holds whenever there is twice as much as there was.
     fn make_room(&mut self) -> Result<(), Error> {
-        if self.0.len() < MAX_PATHS {
+        let most = self.left.saturating_mul(2).clamp(FEW, MAX_PATHS);
+        if self.promised.len() < most {
             return Ok(());
         }
-        self.0
+        self.promised
             .retain(|_, known| known.promise.strong_count() > 0 || known.travelled.get());
-        if self.0.len() < MAX_PATHS {
+        self.left = self.promised.len();
+        if self.left < MAX_PATHS {
             return Ok(());
         }
         Err(Error::overloaded(format!(
@@ -72,7 +82,7 @@ impl Pipelined {
         capability: impl Fn(&[u16]) -> Box<dyn ClientHook>,
     ) -> Vec<HeldUp> {
         let mut held_up = Vec::new();
-        for (path, Promised { promise, travelled }) in self.0 {
+        for (path, Promised { promise, travelled }) in self.promised {
             let again = || {
                 let road = road(&path).filter(|_| travelled.get())?;
                 Some(Node::promise_of_travelled(road, Rc::clone(&travelled)))

@@ -18,10 +18,14 @@ use capnp::private::capability::ClientHook;
 
 use super::{Node, Reference, broken, innermost, is_broken, resolution};
 use crate::limits::MAX_HOPS;
-use crate::outcome::Handle;
+use crate::outcome::{self, Handle, Outcome};
 use crate::slot::{Backlog, Call, Entry, Resume, Target};
 use crate::vat::{self, TaskId, Turn};
 use crate::waiters::{Place, Waiters};
+
+/// How many calls that wait for each other's results are looked through for a circle. Twice as many as may be
+/// in a row by default; a longer circle is only found out by whoever loses patience.
+const MAX_WAITS: usize = 256;
 
 pub(crate) struct Promised {
     state: RefCell<State>,
@@ -78,6 +82,26 @@ impl Promised {
         match &*self.state.borrow() {
             State::Waiting(_) => None,
             State::Resolved(hook) => Some(hook.add_ref()),
+        }
+    }
+
+    /// Leads straight to where it leads by several others.
+    pub(super) fn shorten(&self, end: &dyn ClientHook) {
+        if self.reflected.get() {
+            return;
+        }
+        let before = match &mut *self.state.borrow_mut() {
+            State::Waiting(_) => None,
+            State::Resolved(hook) => Some(std::mem::replace(hook, end.add_ref())),
+        };
+        vat::discard(before);
+    }
+
+    /// The call whose results it is for.
+    fn call(&self) -> Option<Rc<Outcome>> {
+        match &*self.state.borrow() {
+            State::Waiting(waiting) => Some(Rc::clone(waiting.call.as_ref()?.outcome())),
+            State::Resolved(_) => None,
         }
     }
 
@@ -231,6 +255,13 @@ fn embargo(road: &Node, to: Box<dyn ClientHook>, reflected: bool) -> Box<dyn Cli
 
 /// Lets a call wait for a promise to resolve.
 pub(super) fn park(node: &Rc<Node>, call: Call) -> capability::Promise<(), Error> {
+    if let Some(outcome) = outcome::being_made().upgrade() {
+        if waits_for(node, &outcome) {
+            vat::discard((call.params, call.results));
+            return capability::Promise::err(circular());
+        }
+        outcome.wait_on(Some(node));
+    }
     match backlog(node) {
         Some(backlog) => backlog.park(call, Rc::clone(node) as Rc<dyn Any>),
         None => capability::Promise::err(unresolved()),
@@ -249,11 +280,46 @@ pub(super) fn adopt(node: &Rc<Node>, entry: Entry) -> Option<Entry> {
     }
     match backlog(&target) {
         Some(backlog) => {
+            if let Some(outcome) = entry.outcome() {
+                if waits_for(&target, &outcome) {
+                    entry.fail(circular());
+                    return None;
+                }
+                outcome.wait_on(Some(&target));
+            }
             backlog.adopt(entry, target as Rc<dyn Any>);
             None
         }
         None => Some(entry),
     }
+}
+
+fn circular() -> Error {
+    Error::failed("a call that waits for its own results".into())
+}
+
+/// Whether what a promise is for waits, through some other calls perhaps, for a call to settle.
+fn waits_for(node: &Rc<Node>, outcome: &Rc<Outcome>) -> bool {
+    let mut node = Rc::clone(node);
+    for _ in 0..MAX_WAITS {
+        if let Some(resolution) = node.as_promise().and_then(Promised::resolution) {
+            match Node::of(&*innermost(resolution)) {
+                Some(end) => node = end,
+                None => return false,
+            }
+        }
+        let Some(call) = node.as_promise().and_then(Promised::call) else {
+            return false;
+        };
+        if Rc::ptr_eq(&call, outcome) {
+            return true;
+        }
+        match call.waits_on() {
+            Some(next) => node = next,
+            None => return false,
+        }
+    }
+    false
 }
 
 /// Where calls wait, if they have to.

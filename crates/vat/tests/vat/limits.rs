@@ -532,3 +532,44 @@ fn capabilities_that_one_call_promises() {
         peer.leaves_nothing().await;
     });
 }
+
+#[test]
+fn bytes_in_flight_of_calls_that_are_finished_with_but_linger() {
+    on_a_vat(async {
+        let other = Peer::new(&Limits::default());
+        let peer = with(|limits| limits.bytes_in_flight = 64 << 10);
+        peer.ask(&call(1, LAB, method::NEVER));
+        let mut refused = 0;
+        for pair in 1..=10 {
+            let (large, waits) = (2 * pair, 2 * pair + 1);
+            // It waits for the first, and is held by another that waits for it.
+            peer.ask(&call(large, LAB, method::ECHO).to(1).data(&[1; 30 << 10]));
+            peer.ask(&call(waits, LAB, method::NOTHING).to(large));
+            peer.say(&finish(large, true));
+            let heard = peer.hear_all().await;
+            refused += heard
+                .iter()
+                .filter(|said| matches!(said, Said::Return(returned) if matches!(&returned.body, Body::Exception(..))))
+                .count();
+        }
+        assert!(peer.connection.usage().bytes_in_flight <= 128 << 10);
+        assert!(refused > 0);
+        other.works().await;
+        peer.leaves_nothing().await;
+    });
+}
+
+#[test]
+fn the_text_of_an_error_of_our_own() {
+    on_a_vat(async {
+        let lab = Lab::<Vat>::client(&Rc::default());
+        let mut request = lab.fail_request();
+        request.get().set_reason("e".repeat(10 * MAX_REASON_BYTES));
+        let failed = request.send();
+        let error = failed.promise.await.err().unwrap();
+        assert_eq!(error.extra.len(), MAX_REASON_BYTES);
+        let broken: lab::Client = vat::new_broken_client(capnp::Error::failed("e".repeat(5000)));
+        let error = broken.nothing_request().send().promise.await.err().unwrap();
+        assert_eq!(error.extra.len(), MAX_REASON_BYTES);
+    });
+}

@@ -127,3 +127,22 @@ fn parameters_that_name_the_answer_they_belong_to_are_broken() {
         peer.leaves_nothing().await;
     });
 }
+
+#[test]
+fn a_call_whose_target_is_its_own_result_fails() {
+    on_a_small_stack(|| async {
+        let peer = Peer::new(&Limits::default());
+        // What is forwarded to is what the forwarding will return.
+        peer.ask(&call(1, LAB, method::WAIT));
+        peer.ask(&call(2, LAB, method::FORWARD).to(1).cap(Cap::Promise(7)));
+        peer.say(&resolve_to(7, &Cap::Answer(2, Vec::new())));
+        peer.ask(&call(3, LAB, method::RELEASE));
+        let body = peer.result(2).await;
+        assert_eq!(
+            reason(&body, Kind::Failed),
+            "a call that waits for its own results"
+        );
+        peer.works().await;
+        peer.leaves_nothing().await;
+    });
+}
