@@ -50,7 +50,7 @@ bench: setup
 
 schema:
 	@cargo run --quiet --package schema --example generate
-	@cargo run --quiet --package vat --example generate
+	@cargo run --quiet --package vat --example generate_protocol
 	@cargo run --quiet --manifest-path std/Cargo.toml --target-dir $(TARGET_DIR)/guest --package runtime --example bindings
 
 clean:

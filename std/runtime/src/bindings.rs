@@ -99,8 +99,9 @@ pub mod wetware {
             }
             impl Connection {
                 #[allow(unused_unsafe, clippy::all)]
-                /// Hands the host exactly one framed message. While the host has no room for it this call
-                /// does not return; that is the back-pressure on a cell.
+                /// Hands the host exactly one framed message, which it has when this call returns. While the
+                /// host has no room for more, this call does not return unless there is something to receive;
+                /// that is the back-pressure on a cell.
                 #[allow(async_fn_in_trait)]
                 pub fn send(&self, message: &[u8]) -> ::core::result::Result<(), Error> {
                     unsafe {
@@ -387,8 +388,8 @@ pub mod wetware {
             }
             impl Connection {
                 #[allow(unused_unsafe, clippy::all)]
-                /// What the host receives. Once a connection, as above. A write that the host has no room for
-                /// is held back by the stream's own `check-write`.
+                /// What the host receives. Once a connection, as above. While the host has no room for more,
+                /// and there is nothing to receive, the stream's own `check-write` allows no bytes.
                 #[allow(async_fn_in_trait)]
                 pub fn get_output_stream(&self) -> OutputStream {
                     unsafe {
