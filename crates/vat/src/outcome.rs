@@ -455,7 +455,13 @@ impl Drop for Handle {
             Origin::Nowhere => {}
             Origin::Task(task) => vat::cancel(task),
             Origin::Question(connection, name) => {
-                vat::push(Turn::Notify(connection, Notice::Finish(name)));
+                // The peer need not be told of most questions, and a turn would keep the next call waiting.
+                let forgotten = connection
+                    .upgrade()
+                    .is_none_or(|connection| connection.forget_if_over(name));
+                if !forgotten {
+                    vat::push(Turn::Notify(connection, Notice::Finish(name)));
+                }
             }
         }
     }

@@ -204,6 +204,21 @@ impl Shared {
         Ok(Handle::new(&outcome))
     }
 
+    /// Forgets a question for which nobody cares any more, if the peer need not be told. Refuses while the
+    /// tables are in use: then it is a matter for a turn.
+    pub(crate) fn forget_if_over(&self, name: QuestionName) -> bool {
+        let Ok(mut tables) = self.tables.try_borrow_mut() else {
+            return false;
+        };
+        let over = tables.questions.get_mut(name.id).is_some_and(|question| {
+            question.serial == name.serial && question.progress == Progress::Over
+        });
+        if over {
+            tables.questions.remove(name.id);
+        }
+        over
+    }
+
     /// Nobody cares for a question any more.
     pub(super) fn finish(self: &Rc<Self>, name: QuestionName) {
         let release_results = {

@@ -65,8 +65,42 @@ fn a_return_that_needs_no_finish_gets_none() {
             returned.set_no_finish_needed(true);
             returned.init_results();
         }));
-        nothing.await.unwrap();
+        drop(nothing.await.unwrap());
+        // At once, so that the next call need not queue behind it.
+        assert_eq!(peer.connection.usage().questions, 0);
         assert!(peer.hear_all().await.is_empty());
+    });
+}
+
+#[test]
+fn a_question_keeps_its_id_for_as_long_as_calls_can_be_made_by_it() {
+    on_a_vat(async {
+        let peer = peer();
+        let lab = peer.give(&Cap::Hosted(9)).await;
+        let made = lab.make_request().send();
+        let promised = made.pipeline.get_lab();
+        let asked = peer.hear_call().await;
+        let early = promised.nothing_request().send().promise;
+        let on = peer.hear_call().await;
+        assert_eq!(on.to, Some(To::Answer(asked.question, vec![0])));
+        peer.say(&returned(asked.question, |mut returned| {
+            returned.set_no_finish_needed(true);
+            returned.init_exception().set_reason("not today");
+        }));
+        assert!(made.promise.await.is_err());
+        assert_eq!(peer.connection.usage().questions, 2, "it and its call");
+        let other = lab.nothing_request().send().promise;
+        let next = peer.hear_call().await;
+        assert_ne!(next.question, asked.question);
+        for question in [on.question, next.question] {
+            peer.say(&returned(question, |returned| {
+                returned.init_results();
+            }));
+        }
+        early.await.unwrap();
+        other.await.unwrap();
+        drop((promised, made.pipeline));
+        peer.hear_all().await;
         assert_eq!(peer.connection.usage().questions, 0);
     });
 }
