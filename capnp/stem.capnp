@@ -57,4 +57,25 @@ interface Membrane @0xdb52c25106bc2c5e {
 
   watch @1 (afterSeq :UInt64) -> (epoch :Epoch);
   # Returns once an epoch later than `afterSeq` is in force.
+
+  attenuate @2 (cap :Capability, only :List(Method)) -> (cap :Capability, revoker :Revoker);
+  # The same capability with less authority: calls of other methods are refused, on it and on whatever is
+  # reached through it. An empty list allows nothing. It gives nothing that the caller does not have.
+}
+
+struct Method @0xea0673f737a08180 {
+  # One method, as calls name it.
+
+  interface @0 :UInt64;
+  # The type id of the interface that declares it.
+
+  ordinal @1 :UInt16;
+}
+
+interface Revoker @0xbc5173350c278854 {
+  # Takes an attenuated capability back. Dropping it takes nothing back.
+
+  revoke @0 (reason :Text) -> ();
+  # From now on every call on the capability, and on all that was reached through it, fails with the reason;
+  # calls under way too. The second one changes nothing.
 }

@@ -110,20 +110,47 @@ struct Grant @0xdf52a4a021179d57 {
 }
 
 struct Limits @0xac228be8b72883bc {
-  # The bounds of a cell. 0 means the node's default, which is also the most that can be asked for.
+  # The bounds of a cell and of all that it spawns, together: what one of them uses, none of the others
+  # has. 0 means as much as the parent has left, up to the node's default for one cell. More than the parent
+  # has is refused with an error that starts with `limit: `.
 
   memoryBytes @0 :UInt64;
   # Linear memory, all memories together.
 
   fuel @1 :UInt64;
-  # Wasm instructions, about. 0 means unmetered.
+  # Wasm instructions, about. 0 means unmetered, or half of what is left to a parent that is metered.
 
   wallTimeMillis @2 :UInt64;
-  # From spawn to exit. 0 means unlimited.
+  # From spawn to exit. 0 means as long as the parent.
+
+  cpuPercent @3 :UInt32;
+  # The share of one processor core, over time. 0 means the parent's.
+
+  messageBytes @4 :UInt64;
+  # The largest message in either direction, with its framing. For one cell.
+
+  calls @5 :UInt32;
+  # Calls that the cell may have under way at a time. For one cell.
+
+  streams @6 :UInt32;
+  # Byte streams that are open on its behalf: each cell that it spawns has three.
+
+  cells @7 :UInt32;
+  # Cells alive below it, children and theirs.
+
+  depth @8 :UInt32;
+  # Generations below it. A cell that may spawn nothing is one without an executor.
+
+  tmpBytes @9 :UInt64;
+  # Files under /tmp.
+
+  varBytes @10 :UInt64;
+  # Files under /var.
 }
 
 interface Process @0x97d4030d8435f0b1 {
-  # A running cell. Dropping the last reference kills it, unless it was detached.
+  # A running cell. Dropping the last reference kills it, unless it was detached. What the cell exports is
+  # reached through its process and through nothing else.
 
   stdin @0 () -> (stream :ByteStream);
   stdout @1 () -> (stream :ByteStream);
@@ -142,7 +169,8 @@ interface Process @0x97d4030d8435f0b1 {
   # What the guest exports.
 
   detach @7 () -> ();
-  # Lets the cell outlive its references.
+  # Lets the cell outlive its references. It still ends with the cell that spawned it, and counts against
+  # that one's limits; there is no way back.
 
   usage @8 () -> (usage :Usage);
 }
@@ -179,6 +207,21 @@ struct Usage @0xac17440c42f4d67b {
 
   fuel @2 :UInt64;
   # Fuel consumed; 0 for a cell without a budget.
+
+  treeMemoryBytes @3 :UInt64;
+  # Linear memory of the cell and of all that it spawned.
+
+  cells @4 :UInt32;
+  # Cells alive below it.
+
+  streams @5 :UInt32;
+  # Byte streams open on its behalf and on that of what it spawned.
+
+  calls @6 :UInt32;
+  # Calls that it has under way.
+
+  tmpBytes @7 :UInt64;
+  varBytes @8 :UInt64;
 }
 
 interface ByteStream @0xcb8707ff6dc46ee0 {

@@ -6,6 +6,8 @@
 //! a test compares them with a recorded table. Nothing here is written by hand: `make schema`
 //! makes it afresh, and a test fails when it has drifted.
 
+pub mod interfaces;
+
 /// Hosts, executors, programs, processes and byte streams: `capnp/system.capnp`.
 #[allow(missing_docs, clippy::all, clippy::pedantic, clippy::restriction)]
 #[rustfmt::skip]

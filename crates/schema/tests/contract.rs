@@ -9,6 +9,9 @@ use std::process::Command;
 use capnp::message::ReaderOptions;
 use capnp::schema_capnp::{code_generator_request, field, node};
 
+#[path = "../examples/generate/interfaces.rs"]
+mod interfaces;
+
 const INSTALL: &str = "the `capnp` compiler is missing: apt-get install capnproto libcapnp-dev";
 const MODULES: [&str; 3] = ["system", "stem", "ipfs"];
 
@@ -43,6 +46,16 @@ fn committed_code_is_what_the_schemas_generate() {
             "{file} has drifted: run `make schema` and commit it"
         );
     }
+}
+
+#[test]
+fn the_committed_table_of_interfaces_is_what_the_schemas_generate() {
+    let fresh = interfaces::table(&schemas()).expect(INSTALL);
+    let committed = std::fs::read_to_string(crate_dir().join("src/interfaces/table.rs")).unwrap();
+    assert!(
+        fresh == committed,
+        "the table has drifted: run `make schema` and commit it"
+    );
 }
 
 #[test]
