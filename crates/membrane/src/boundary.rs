@@ -45,6 +45,15 @@ struct Registry {
     by_address: HashMap<usize, Weak<Reference>>,
 }
 
+/// What a policy gave to a call that it let through.
+#[derive(Default)]
+pub(crate) struct Passage {
+    /// To be dropped when the call has ended.
+    pub(crate) guard: Option<Box<dyn Any>>,
+    /// What is called in the place of the target.
+    pub(crate) instead: Option<Box<dyn ClientHook>>,
+}
+
 /// A capability's identity as the hooks define it, and the way in which calls reach it.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct Target {
@@ -92,12 +101,42 @@ impl Boundary {
     }
 
     /// Asks the policy about a call, and fails unless it may be made now.
-    pub(crate) fn admit(&self, call: Call) -> Result<(), Error> {
+    pub(crate) fn admit(&self, call: Call) -> Result<Passage, Error> {
         self.open()?;
-        match self.policy.check(call) {
-            Decision::Refuse(error) => Err(error),
-            // The policy may have revoked.
-            Decision::Allow => self.open(),
+        let passage = match self.policy.check(call) {
+            Decision::Refuse(error) => return Err(error),
+            Decision::Allow => Passage::default(),
+            Decision::AllowWith(guard) => Passage {
+                guard: Some(guard),
+                instead: None,
+            },
+            Decision::Replace(instead) => Passage {
+                guard: None,
+                instead: Some(self.unwrapped(instead, call.direction)),
+            },
+            Decision::ReplaceWith(instead, guard) => Passage {
+                guard: Some(guard),
+                instead: Some(self.unwrapped(instead, call.direction)),
+            },
+        };
+        // The policy may have revoked.
+        self.open()?;
+        Ok(passage)
+    }
+
+    /// What is called in the place of a target: a reference of the caller's side is looked behind, so
+    /// that nothing crosses twice.
+    fn unwrapped(&self, hook: Box<dyn ClientHook>, direction: Direction) -> Box<dyn ClientHook> {
+        if hook.get_brand() != self.brand() {
+            return hook;
+        }
+        let address = hook.get_ptr();
+        match self.find(|open| open.by_address.get(&address).cloned()) {
+            Some(reference) if reference.direction() == direction => match reference.target() {
+                Ok(target) => target.add_ref(),
+                Err(reason) => broken::client(reason),
+            },
+            _ => hook,
         }
     }
 

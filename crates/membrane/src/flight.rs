@@ -3,6 +3,7 @@
 //! The promise of the other side lies in a [`Flight`] that both the waiting future and the
 //! boundary know, so that `revoke` can take it and drop it at once, whoever holds the future.
 
+use std::any::Any;
 use std::cell::Cell;
 use std::future::Future;
 use std::pin::Pin;
@@ -17,11 +18,13 @@ use crate::nesting::{CALLS, Level};
 use crate::release::release;
 
 /// Lets `promise` run until it ends or the boundary is revoked. `finish` takes its value across.
+/// The call's guard, if its policy gave it one, is dropped then.
 ///
 /// Fails, and drops the promise, if the boundary has been revoked.
 pub(crate) fn guard<T, U, F>(
     boundary: &Rc<Boundary>,
     promise: Promise<T, Error>,
+    guard: Option<Box<dyn Any>>,
     finish: F,
 ) -> Result<Promise<U, Error>, Error>
 where
@@ -32,6 +35,7 @@ where
     let flight = Rc::new(Flight {
         promise: Cell::new(Some(promise)),
         waker: Cell::new(None),
+        guard: Cell::new(guard),
     });
     let number = boundary.note_call(Rc::downgrade(&flight) as _)?;
     Ok(Promise::from_future(Guarded {
@@ -46,6 +50,8 @@ struct Flight<T> {
     /// Empty while it is being polled, and when it has ended.
     promise: Cell<Option<Promise<T, Error>>>,
     waker: Cell<Option<Waker>>,
+    /// Gone when the call has ended.
+    guard: Cell<Option<Box<dyn Any>>>,
 }
 
 impl<T: 'static> Sever for Flight<T> {
@@ -54,6 +60,7 @@ impl<T: 'static> Sever for Flight<T> {
         if let Some(promise) = self.promise.take() {
             severed.remains.push(Box::new(promise));
         }
+        severed.remains.extend(self.guard.take());
     }
 }
 
@@ -102,6 +109,7 @@ where
             }
             Poll::Ready(result) => {
                 release(promise);
+                release(this.flight.guard.take());
                 let value = result?;
                 match this.finish.take() {
                     Some(finish) => Poll::Ready(finish(value)),
@@ -115,6 +123,6 @@ where
 impl<T: 'static, F> Drop for Guarded<T, F> {
     fn drop(&mut self) {
         self.boundary.forget_call(self.number);
-        release(self.flight.promise.take());
+        release((self.flight.promise.take(), self.flight.guard.take()));
     }
 }

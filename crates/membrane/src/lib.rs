@@ -36,6 +36,7 @@ mod membrane;
 mod nesting;
 mod payload;
 mod pipeline;
+pub mod policies;
 mod policy;
 mod reference;
 mod release;

@@ -3,6 +3,7 @@
 //! A [`Reference`] is one target seen through one boundary; all hooks for it share it, so its
 //! address is the wrapped capability's identity. It holds the target until revocation takes it.
 
+use std::any::Any;
 use std::cell::RefCell;
 use std::rc::Rc;
 
@@ -66,15 +67,22 @@ impl Reference {
         }
     }
 
-    fn admit(&self, interface_id: u64, method_id: u16) -> Result<Rc<dyn ClientHook>, Error> {
-        self.boundary.admit(Call {
+    /// Asks the policy. Returns what is to be called, and the call's guard.
+    fn admit(&self, interface_id: u64, method_id: u16) -> Result<Admitted, Error> {
+        let passage = self.boundary.admit(Call {
             interface_id,
             method_id,
             direction: self.direction(),
         })?;
-        self.target()
+        let target = match passage.instead {
+            Some(instead) => Rc::from(instead),
+            None => self.target()?,
+        };
+        Ok((target, passage.guard))
     }
 }
+
+type Admitted = (Rc<dyn ClientHook>, Option<Box<dyn Any>>);
 
 impl Sever for Reference {
     fn sever(&self, severed: &mut Severed) {
@@ -132,13 +140,13 @@ impl ClientHook for ReferenceHook {
     ) -> Promise<(), Error> {
         let boundary = &self.0.boundary;
         let made = Level::enter(&CALLS).and_then(|_level| {
-            let target = self.0.admit(interface_id, method_id)?;
+            let (target, guard) = self.0.admit(interface_id, method_id)?;
             let travel = self.0.direction();
             let params = CarriedParams::new(Rc::clone(boundary), travel, params);
             let (results, fault) =
                 CarriedResults::new(Rc::clone(boundary), travel.reverse(), results);
             let promise = target.call(interface_id, method_id, Box::new(params), Box::new(results));
-            flight::guard(boundary, promise, move |()| fault.check())
+            flight::guard(boundary, promise, guard, move |()| fault.check())
         });
         made.unwrap_or_else(Promise::err)
     }
@@ -169,7 +177,7 @@ impl ClientHook for ReferenceHook {
                 return Ok(None);
             };
             let (carrier, travel) = (Rc::clone(boundary), self.0.direction().reverse());
-            flight::guard(boundary, promise, move |resolved| {
+            flight::guard(boundary, promise, None, move |resolved| {
                 Ok(carrier.carry_unresolved(resolved, travel))
             })
             .map(Some)

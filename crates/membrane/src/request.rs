@@ -4,10 +4,12 @@
 //! caller's side, and are taken across when the request is sent; that is also when the policy is
 //! asked, because that is when a call is made.
 
+use std::any::Any;
+use std::mem;
 use std::rc::Rc;
 
 use capnp::capability::{Promise, RemotePromise};
-use capnp::private::capability::{PipelineHook, RequestHook};
+use capnp::private::capability::{ClientHook, PipelineHook, RequestHook};
 use capnp::{Error, any_pointer};
 
 use crate::boundary::Boundary;
@@ -17,6 +19,7 @@ use crate::nesting::{CALLS, Level};
 use crate::payload::{self, WrittenCaps};
 use crate::pipeline::CarriedPipeline;
 use crate::policy::Call;
+use crate::release::release;
 
 pub(crate) struct CarriedRequest {
     boundary: Rc<Boundary>,
@@ -35,24 +38,49 @@ impl CarriedRequest {
         }
     }
 
-    /// Asks the policy and takes the parameters across. Returns the request to be sent.
-    fn admit(mut self) -> Result<Box<dyn RequestHook>, Error> {
-        self.boundary.admit(self.call)?;
+    /// Asks the policy and takes the parameters across. Returns the request to be sent, and the
+    /// call's guard.
+    fn admit(mut self) -> Result<Admitted, Error> {
+        let passage = self.boundary.admit(self.call)?;
+        if let Some(instead) = passage.instead {
+            self.redirect(&*instead)?;
+        }
         let (boundary, travel) = (&self.boundary, self.call.direction);
         self.caps
             .settle(self.inner.get(), |cap| boundary.carry(cap, travel))?;
         // Looking at the capabilities ran other hooks.
         self.boundary.open()?;
-        Ok(self.inner)
+        Ok((self.inner, passage.guard))
+    }
+
+    /// Makes this a request to another target. The parameters are copied, because they lie in a
+    /// buffer of the first.
+    fn redirect(&mut self, target: &dyn ClientHook) -> Result<(), Error> {
+        let size = self.inner.get().target_size()?;
+        let Call {
+            interface_id,
+            method_id,
+            ..
+        } = self.call;
+        let mut inner = target.new_call(interface_id, method_id, Some(size)).hook;
+        let mut caps = WrittenCaps::default();
+        let written = self.caps.imbue(self.inner.get());
+        caps.imbue(inner.get()).set_as(written.into_reader())?;
+        release((
+            mem::replace(&mut self.inner, inner),
+            mem::replace(&mut self.caps, caps),
+        ));
+        Ok(())
     }
 
     fn try_send(self) -> Result<RemotePromise<any_pointer::Owned>, Error> {
         let _level = Level::enter(&CALLS)?;
         let boundary = Rc::clone(&self.boundary);
         let travel = self.call.direction.reverse();
-        let RemotePromise { promise, pipeline } = self.admit()?.send();
+        let (request, guard) = self.admit()?;
+        let RemotePromise { promise, pipeline } = request.send();
         let carrier = Rc::clone(&boundary);
-        let promise = flight::guard(&boundary, promise, move |response| {
+        let promise = flight::guard(&boundary, promise, guard, move |response| {
             payload::response(&carrier, travel, response)
         })?;
         let pipeline = CarriedPipeline::new(boundary, travel, pipeline.hook)?;
@@ -65,10 +93,12 @@ impl CarriedRequest {
     fn try_send_streaming(self) -> Result<Promise<(), Error>, Error> {
         let _level = Level::enter(&CALLS)?;
         let boundary = Rc::clone(&self.boundary);
-        let promise = self.admit()?.send_streaming();
-        flight::guard(&boundary, promise, Ok)
+        let (request, guard) = self.admit()?;
+        flight::guard(&boundary, request.send_streaming(), guard, Ok)
     }
 }
+
+type Admitted = (Box<dyn RequestHook>, Option<Box<dyn Any>>);
 
 impl RequestHook for CarriedRequest {
     fn get(&mut self) -> any_pointer::Builder<'_> {

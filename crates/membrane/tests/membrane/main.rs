@@ -10,9 +10,11 @@
 #[rustfmt::skip]
 mod node_capnp;
 
+mod decisions;
 mod nesting;
 mod nodes;
 mod passing;
+mod policies;
 mod policy;
 mod property;
 mod remote;
