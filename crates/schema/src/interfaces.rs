@@ -25,9 +25,10 @@ pub struct Interface {
 pub struct Method {
     /// Its name.
     pub name: &'static str,
-    /// The interfaces of the capabilities that its results hold, by type id. What is declared as
-    /// `Capability` is not among them: it can be anything.
+    /// The interfaces of the capabilities that its results may hold, by type id.
     pub gives: &'static [u64],
+    /// Whether its results may hold capabilities of any interface.
+    pub gives_any: bool,
 }
 
 /// A method as a call names it.

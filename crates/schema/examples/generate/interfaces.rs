@@ -64,9 +64,10 @@ pub fn table<P: AsRef<std::ffi::OsStr>>(files: &[P]) -> Result<String, Box<dyn s
             let gives: Vec<String> = gives.iter().map(|id| format!("{id:#018x}")).collect();
             writeln!(
                 out,
-                "            Method {{\n                name: {:?},\n                gives: &[{}],\n            }},",
+                "            Method {{\n                name: {:?},\n                gives: &[{}],\n                gives_any: {},\n            }},",
                 method.get_name()?.to_str()?,
-                gives.join(", ")
+                gives.join(", "),
+                given.any,
             )?;
         }
         writeln!(out, "        ],\n    }},")?;
@@ -75,43 +76,43 @@ pub fn table<P: AsRef<std::ffi::OsStr>>(files: &[P]) -> Result<String, Box<dyn s
     Ok(out)
 }
 
-/// The interfaces of the capabilities that a struct may hold.
-fn reachable(
-    nodes: &Nodes<'_>,
-    id: u64,
-    gives: &mut BTreeSet<u64>,
-    seen: &mut BTreeSet<u64>,
-) -> capnp::Result<()> {
-    if !seen.insert(id) {
-        return Ok(());
-    }
-    let Some(node) = nodes.get(&id) else {
-        return Ok(());
-    };
-    if let node::Struct(body) = node.which()? {
-        for field in body.get_fields()? {
-            match field.which()? {
-                field::Slot(slot) => of_type(nodes, slot.get_type()?, gives, seen)?,
-                field::Group(group) => reachable(nodes, group.get_type_id(), gives, seen)?,
-            }
-        }
-    }
-    Ok(())
+/// The capabilities that a struct may hold.
+#[derive(Default)]
+struct Given {
+    interfaces: BTreeSet<u64>,
+    /// Whether there may be some of any interface.
+    any: bool,
+    seen: BTreeSet<u64>,
 }
 
-fn of_type(
-    nodes: &Nodes<'_>,
-    kind: type_::Reader<'_>,
-    gives: &mut BTreeSet<u64>,
-    seen: &mut BTreeSet<u64>,
-) -> capnp::Result<()> {
-    match kind.which()? {
-        type_::Interface(interface) => {
-            gives.insert(interface.get_type_id());
+impl Given {
+    fn by_struct(&mut self, nodes: &Nodes<'_>, id: u64) -> capnp::Result<()> {
+        if !self.seen.insert(id) {
+            return Ok(());
         }
-        type_::Struct(of) => reachable(nodes, of.get_type_id(), gives, seen)?,
-        type_::List(list) => of_type(nodes, list.get_element_type()?, gives, seen)?,
-        _ => {}
+        if let Some(node) = nodes.get(&id)
+            && let node::Struct(body) = node.which()?
+        {
+            for field in body.get_fields()? {
+                match field.which()? {
+                    field::Slot(slot) => self.by_type(nodes, slot.get_type()?)?,
+                    field::Group(group) => self.by_struct(nodes, group.get_type_id())?,
+                }
+            }
+        }
+        Ok(())
     }
-    Ok(())
+
+    fn by_type(&mut self, nodes: &Nodes<'_>, kind: type_::Reader<'_>) -> capnp::Result<()> {
+        match kind.which()? {
+            type_::Interface(interface) => {
+                self.interfaces.insert(interface.get_type_id());
+            }
+            type_::AnyPointer(_) => self.any = true,
+            type_::Struct(of) => self.by_struct(nodes, of.get_type_id())?,
+            type_::List(list) => self.by_type(nodes, list.get_element_type()?)?,
+            _ => {}
+        }
+        Ok(())
+    }
 }

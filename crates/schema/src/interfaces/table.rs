@@ -16,50 +16,62 @@ pub(super) const INTERFACES: &[Interface] = &[
             Method {
                 name: "unixfs",
                 gives: &[0xed62a696eb305ea7],
+                gives_any: false,
             },
             Method {
                 name: "block",
                 gives: &[0x9d2d1a66e9d76a1c],
+                gives_any: false,
             },
             Method {
                 name: "dag",
                 gives: &[0xcfe3ee07d7f3d1b1],
+                gives_any: false,
             },
             Method {
                 name: "name",
                 gives: &[0xbce5bbed1f7e19c1],
+                gives_any: false,
             },
             Method {
                 name: "key",
                 gives: &[0x9e71b3f6f86a1c53],
+                gives_any: false,
             },
             Method {
                 name: "pin",
                 gives: &[0xcc47750603954394],
+                gives_any: false,
             },
             Method {
                 name: "object",
                 gives: &[0xa78889b5b7ee0346],
+                gives_any: false,
             },
             Method {
                 name: "swarm",
                 gives: &[0xb7798b7dc73b1880],
+                gives_any: false,
             },
             Method {
                 name: "pubSub",
                 gives: &[0xae832457b9225748],
+                gives_any: false,
             },
             Method {
                 name: "routing",
                 gives: &[0xa9b200bf948b7dc7],
+                gives_any: false,
             },
             Method {
                 name: "resolvePath",
                 gives: &[],
+                gives_any: false,
             },
             Method {
                 name: "resolveNode",
                 gives: &[],
+                gives_any: false,
             },
         ],
     },
@@ -118,10 +130,12 @@ pub(super) const INTERFACES: &[Interface] = &[
             Method {
                 name: "cat",
                 gives: &[],
+                gives_any: false,
             },
             Method {
                 name: "ls",
                 gives: &[],
+                gives_any: false,
             },
         ],
     },
@@ -132,14 +146,17 @@ pub(super) const INTERFACES: &[Interface] = &[
             Method {
                 name: "graft",
                 gives: &[0x9ea70c8c9aefb70c, 0xbfa37c1e99b4a492, 0xd74f0585ce163b98],
+                gives_any: false,
             },
             Method {
                 name: "watch",
                 gives: &[],
+                gives_any: false,
             },
             Method {
                 name: "attenuate",
                 gives: &[0xbc5173350c278854],
+                gives_any: false,
             },
         ],
     },
@@ -150,6 +167,7 @@ pub(super) const INTERFACES: &[Interface] = &[
             Method {
                 name: "revoke",
                 gives: &[],
+                gives_any: false,
             },
         ],
     },
@@ -160,10 +178,12 @@ pub(super) const INTERFACES: &[Interface] = &[
             Method {
                 name: "sign",
                 gives: &[],
+                gives_any: false,
             },
             Method {
                 name: "prove",
                 gives: &[],
+                gives_any: false,
             },
         ],
     },
@@ -174,22 +194,27 @@ pub(super) const INTERFACES: &[Interface] = &[
             Method {
                 name: "read",
                 gives: &[],
+                gives_any: false,
             },
             Method {
                 name: "write",
                 gives: &[],
+                gives_any: false,
             },
             Method {
                 name: "close",
                 gives: &[],
+                gives_any: false,
             },
             Method {
                 name: "push",
                 gives: &[],
+                gives_any: false,
             },
             Method {
                 name: "pump",
                 gives: &[],
+                gives_any: false,
             },
         ],
     },
@@ -200,14 +225,17 @@ pub(super) const INTERFACES: &[Interface] = &[
             Method {
                 name: "runBytes",
                 gives: &[0x97d4030d8435f0b1],
+                gives_any: false,
             },
             Method {
                 name: "echo",
                 gives: &[],
+                gives_any: false,
             },
             Method {
                 name: "load",
                 gives: &[0xbc0a67cab5cd7b6a],
+                gives_any: false,
             },
         ],
     },
@@ -218,38 +246,47 @@ pub(super) const INTERFACES: &[Interface] = &[
             Method {
                 name: "id",
                 gives: &[],
+                gives_any: false,
             },
             Method {
                 name: "addrs",
                 gives: &[],
+                gives_any: false,
             },
             Method {
                 name: "peers",
                 gives: &[],
+                gives_any: false,
             },
             Method {
                 name: "connect",
                 gives: &[],
+                gives_any: false,
             },
             Method {
                 name: "executor",
                 gives: &[0xbfa37c1e99b4a492],
+                gives_any: false,
             },
             Method {
                 name: "dial",
                 gives: &[],
+                gives_any: false,
             },
             Method {
                 name: "serve",
                 gives: &[0xf864c3dd0af2e3b9],
+                gives_any: false,
             },
             Method {
                 name: "open",
                 gives: &[0xcb8707ff6dc46ee0],
+                gives_any: false,
             },
             Method {
                 name: "accept",
                 gives: &[0xf864c3dd0af2e3b9],
+                gives_any: false,
             },
         ],
     },
@@ -260,38 +297,47 @@ pub(super) const INTERFACES: &[Interface] = &[
             Method {
                 name: "stdin",
                 gives: &[0xcb8707ff6dc46ee0],
+                gives_any: false,
             },
             Method {
                 name: "stdout",
                 gives: &[0xcb8707ff6dc46ee0],
+                gives_any: false,
             },
             Method {
                 name: "stderr",
                 gives: &[0xcb8707ff6dc46ee0],
+                gives_any: false,
             },
             Method {
                 name: "wait",
                 gives: &[],
+                gives_any: false,
             },
             Method {
                 name: "status",
                 gives: &[],
+                gives_any: false,
             },
             Method {
                 name: "kill",
                 gives: &[],
+                gives_any: false,
             },
             Method {
                 name: "bootstrap",
                 gives: &[],
+                gives_any: false,
             },
             Method {
                 name: "detach",
                 gives: &[],
+                gives_any: false,
             },
             Method {
                 name: "usage",
                 gives: &[],
+                gives_any: false,
             },
         ],
     },
@@ -302,14 +348,17 @@ pub(super) const INTERFACES: &[Interface] = &[
             Method {
                 name: "cid",
                 gives: &[],
+                gives_any: false,
             },
             Method {
                 name: "imports",
                 gives: &[],
+                gives_any: false,
             },
             Method {
                 name: "spawn",
                 gives: &[0x97d4030d8435f0b1],
+                gives_any: false,
             },
         ],
     },
@@ -326,6 +375,7 @@ pub(super) const INTERFACES: &[Interface] = &[
             Method {
                 name: "handle",
                 gives: &[],
+                gives_any: false,
             },
         ],
     },
