@@ -53,15 +53,13 @@ pub fn table<P: AsRef<std::ffi::OsStr>>(files: &[P]) -> Result<String, Box<dyn s
             "    Interface {{\n        id: {id:#018x},\n        name: {name:?},\n        methods: &["
         )?;
         for method in interface.get_methods()? {
-            let mut gives = BTreeSet::new();
-            let mut seen = BTreeSet::new();
-            reachable(
-                &nodes,
-                method.get_result_struct_type(),
-                &mut gives,
-                &mut seen,
-            )?;
-            let gives: Vec<String> = gives.iter().map(|id| format!("{id:#018x}")).collect();
+            let mut given = Given::default();
+            given.by_struct(&nodes, method.get_result_struct_type())?;
+            let gives: Vec<String> = given
+                .interfaces
+                .iter()
+                .map(|id| format!("{id:#018x}"))
+                .collect();
             writeln!(
                 out,
                 "            Method {{\n                name: {:?},\n                gives: &[{}],\n                gives_any: {},\n            }},",

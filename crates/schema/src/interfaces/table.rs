@@ -146,7 +146,7 @@ pub(super) const INTERFACES: &[Interface] = &[
             Method {
                 name: "graft",
                 gives: &[0x9ea70c8c9aefb70c, 0xbfa37c1e99b4a492, 0xd74f0585ce163b98],
-                gives_any: false,
+                gives_any: true,
             },
             Method {
                 name: "watch",
@@ -156,7 +156,7 @@ pub(super) const INTERFACES: &[Interface] = &[
             Method {
                 name: "attenuate",
                 gives: &[0xbc5173350c278854],
-                gives_any: false,
+                gives_any: true,
             },
         ],
     },
@@ -271,7 +271,7 @@ pub(super) const INTERFACES: &[Interface] = &[
             Method {
                 name: "dial",
                 gives: &[],
-                gives_any: false,
+                gives_any: true,
             },
             Method {
                 name: "serve",
@@ -327,7 +327,7 @@ pub(super) const INTERFACES: &[Interface] = &[
             Method {
                 name: "bootstrap",
                 gives: &[],
-                gives_any: false,
+                gives_any: true,
             },
             Method {
                 name: "detach",
