@@ -11,12 +11,13 @@
 //!   and a [`Sender`] to talk to it.
 //! - [`Cell::run`] runs it to its [`Exit`] and hands what it says to a [`Recipient`], inside the
 //!   guest's own calls. [`Limits`] say what it may use; every one that is hit is an end or an error
-//!   with a name.
+//!   with a name. A [`Budget`] says what it may use together with all that it spawns.
 //!
 //! The guest is hostile. It cannot keep a thread for more than a few ticks, cannot make the host
 //! hold more for it than its limits say, and cannot survive [`Control::kill`].
 
 mod artifact;
+mod budget;
 mod cache;
 mod cell;
 mod compile;
@@ -35,6 +36,9 @@ mod sender;
 pub mod stdio;
 mod wakers;
 
+pub use budget::{
+    Allotment, Bound, Budget, Charge, Exhausted, LIMIT_PREFIX, MAX_GENERATIONS, Resource, Used,
+};
 pub use cache::CacheError;
 pub use cell::Cell;
 pub use compile::{Compiler, compile_main};
