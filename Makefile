@@ -11,7 +11,7 @@ WW := $(TARGET_DIR)/debug/ww
 # Nothing but the kernel may read standard input or write standard output.
 run: build
 	@$(WW) build std/kernel </dev/null >&2
-	@$(WW) run std/kernel
+	@$(WW) run std/kernel --grant host
 
 help:
 	@echo 'make run     boot std/kernel; reads commands from standard input'

@@ -37,11 +37,13 @@ use futures::AsyncReadExt as _;
 use schema::system_capnp::{byte_stream, host};
 use tokio::io::AsyncReadExt;
 use tokio_util::compat::TokioAsyncReadCompatExt;
-use ww::cells::Cells;
+use ww::bounds::Bounds;
+use ww::cells::{Cells, Launch};
+use ww::epoch::Epochs;
+use ww::grants::{Grant, Grants};
 use ww::rpc::byte_stream::{ByteStream, End};
-use ww::rpc::executor::Executor;
+use ww::rpc::executor::{Executor, Principal};
 use ww::rpc::host::Host;
-use ww::rpc::session::{Grant, Grants};
 use ww::vats::{Scope, Vats};
 
 /// Calls that warm caches and branch predictors up before any is counted.
@@ -150,7 +152,14 @@ fn cells() -> Cells {
     Cells::new(
         engine(None),
         Vats::start(NonZeroUsize::new(2).unwrap()).unwrap(),
+        Epochs::new(atom::Epoch::default()),
+        None,
     )
+}
+
+/// A cell as `ww run` starts it.
+fn alone(setup: Setup, grants: Grants) -> Launch {
+    Launch::alone(setup, &Bounds::of_first_cell(), grants)
 }
 
 /// Compiling the hello guest, and finding it compiled on disk.
@@ -197,7 +206,7 @@ fn spawn(runtime: &tokio::runtime::Runtime) -> Vec<Line> {
             for _ in 0..WARM_UP + 1000 {
                 let start = Instant::now();
                 let process = cells
-                    .spawn(&program, Setup::default(), Grants::default())
+                    .spawn(&program, alone(Setup::default(), Grants::default()))
                     .await
                     .unwrap();
                 assert!(matches!(process.wait().await, Exit::Exited(0)));
@@ -268,7 +277,13 @@ fn native(swarm: &swarm::Handle, cells: &Cells) -> (Vec<Duration>, Vec<Duration>
         .unwrap();
     tokio::task::LocalSet::new().block_on(&runtime, async {
         let scope = Scope::default();
-        let executor = Executor::new(cells.clone(), scope.spawner(), None);
+        let executor = Executor::new(Principal {
+            cells: cells.clone(),
+            bounded: Bounds::of_first_cell().root(),
+            spawner: scope.spawner(),
+            image: None,
+            children: std::rc::Weak::new(),
+        });
         let host = Host::new(swarm.clone(), executor);
         let local: host::Client = vat::new_client_from_rc(host.clone());
         let local = vat::run_until(sample(&local)).await;
@@ -328,8 +343,8 @@ async fn run_roundtrips(swarm: &swarm::Handle, cells: &Cells, args: &[usize]) ->
         stdout: Stdout::Pipe(writer),
         ..Setup::default()
     };
-    let grants = Grants::default().with("host", Grant::Host(swarm.clone(), cells.clone()));
-    let process = cells.spawn(&program, setup, grants).await.unwrap();
+    let grants = Grants::default().with("host", Grant::Host(swarm.clone()));
+    let process = cells.spawn(&program, alone(setup, grants)).await.unwrap();
     let mut text = String::new();
     stdout.read_to_string(&mut text).await.unwrap();
     assert!(matches!(process.wait().await, Exit::Exited(0)), "{text}");
@@ -345,7 +360,7 @@ async fn beside_spinners(swarm: &swarm::Handle, cells: &Cells) -> Vec<Duration> 
     for _ in 0..2 {
         spinners.push(
             cells
-                .spawn(&spin, Setup::default(), Grants::default())
+                .spawn(&spin, alone(Setup::default(), Grants::default()))
                 .await
                 .unwrap(),
         );
@@ -410,7 +425,7 @@ fn idle(runtime: &tokio::runtime::Runtime) -> Vec<Line> {
         let program = cells.load(wasm(&guest("idle"))).await.unwrap();
         let mut processes = Vec::new();
         let first = cells
-            .spawn(&program, Setup::default(), Grants::default())
+            .spawn(&program, alone(Setup::default(), Grants::default()))
             .await
             .unwrap();
         tokio::time::sleep(Duration::from_millis(200)).await;
@@ -418,7 +433,7 @@ fn idle(runtime: &tokio::runtime::Runtime) -> Vec<Line> {
         for _ in 0..CELLS {
             processes.push(
                 cells
-                    .spawn(&program, Setup::default(), Grants::default())
+                    .spawn(&program, alone(Setup::default(), Grants::default()))
                     .await
                     .unwrap(),
             );

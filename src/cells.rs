@@ -4,20 +4,21 @@
 //! [`Process`] owns a running cell: dropping it ends the cell and everything the cell held. A cell's exit is reported only when its authority has gone: its membrane is revoked,
 //! its connection closed, its tasks ended.
 
-use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
-use capnp::capability::Client;
 use cell::{Control, Exit, Program, Sender, Setup, Spawned};
-use membrane::{AllowAll, Membrane};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
-use vat::Connection;
 
-use crate::rpc::session::{self, Grants};
-use crate::vats::conversation::{self, Hearing};
-use crate::vats::{Export, Occupied, Scope, VatError, Vats};
+use crate::audit::Audit;
+use crate::authority::Authority;
+use crate::bounds::{Bounded, Bounds};
+use crate::epoch::Epochs;
+use crate::grants::{Grants, Who};
+use crate::tenure::Tenant;
+use crate::vats::{Export, Occupied, VatError, Vats};
 
 /// Requests for a guest's bootstrap that may wait for its vat. Each is answered in microseconds.
 const QUEUED_EXPORTS: usize = 16;
@@ -27,6 +28,34 @@ const QUEUED_EXPORTS: usize = 16;
 pub struct Cells {
     engine: cell::Engine,
     vats: Arc<Vats>,
+    epochs: Epochs,
+    audit: Option<Audit>,
+    /// How many cells there have been.
+    spawned: Arc<AtomicU64>,
+}
+
+/// What a cell is started with, beside its program.
+pub struct Launch {
+    /// Arguments, environment, streams, files.
+    pub setup: Setup,
+    /// What it may use.
+    pub bounded: Bounded,
+    /// What it holds.
+    pub grants: Grants,
+    /// The session that it was spawned with, and ends with. The first cell has none.
+    pub parent: Option<Tenant>,
+}
+
+impl Launch {
+    /// A cell that no other one has spawned.
+    pub fn alone(setup: Setup, bounds: &Bounds, grants: Grants) -> Self {
+        Self {
+            setup,
+            bounded: bounds.root(),
+            grants,
+            parent: None,
+        }
+    }
 }
 
 /// Why a cell could not be started.
@@ -41,12 +70,26 @@ pub enum LaunchError {
 }
 
 impl Cells {
-    /// Runs programs on these vats with this engine.
-    pub fn new(engine: cell::Engine, vats: Vats) -> Self {
+    /// Runs programs on these vats with this engine. What they hold belongs to these epochs; what they do with
+    /// it is told to the audit, if there is one.
+    pub fn new(engine: cell::Engine, vats: Vats, epochs: Epochs, audit: Option<Audit>) -> Self {
         Self {
             engine,
             vats: Arc::new(vats),
+            epochs,
+            audit,
+            spawned: Arc::default(),
         }
+    }
+
+    /// The epochs that sessions belong to.
+    pub fn epochs(&self) -> &Epochs {
+        &self.epochs
+    }
+
+    /// Where uses of authority are told.
+    pub fn audit(&self) -> Option<&Audit> {
+        self.audit.as_ref()
     }
 
     /// Verifies and compiles a component, or finds it compiled.
@@ -57,16 +100,24 @@ impl Cells {
         self.engine.load(wasm).await
     }
 
-    /// Starts a cell that holds these grants and nothing else.
+    /// Starts a cell that holds its grants and nothing else.
     ///
     /// # Errors
     /// When the engine has no room for it, or the node is shutting down.
-    pub async fn spawn(
-        &self,
-        program: &Program,
-        setup: Setup,
-        grants: Grants,
-    ) -> Result<Process, LaunchError> {
+    pub async fn spawn(&self, program: &Program, launch: Launch) -> Result<Process, LaunchError> {
+        let Launch {
+            mut setup,
+            bounded,
+            grants,
+            parent,
+        } = launch;
+        bounded.apply(&mut setup);
+        let who = Who::new(
+            self.spawned
+                .fetch_add(1, Ordering::Relaxed)
+                .saturating_add(1),
+            setup.args.first().map_or("", String::as_str),
+        );
         let Spawned {
             cell,
             control,
@@ -78,9 +129,14 @@ impl Cells {
         let (exports, export_requests) = mpsc::channel(QUEUED_EXPORTS);
         let stop = CancellationToken::new();
         let conduct = Conduct {
+            who,
+            cells: self.clone(),
             cell,
+            control: control.clone(),
             sender,
+            bounded,
             grants,
+            parent,
             export_requests,
             stop: stop.clone(),
             ended,
@@ -94,16 +150,20 @@ impl Cells {
             stop,
         };
         vat.spawn(move || conduct.run()).await?;
-        tracing::debug!("a cell has started");
         Ok(process)
     }
 }
 
 /// The task that is a cell: it lives on the cell's vat.
 struct Conduct {
+    who: Who,
+    cells: Cells,
     cell: cell::Cell,
+    control: Control,
     sender: Sender,
+    bounded: Bounded,
     grants: Grants,
+    parent: Option<Tenant>,
     export_requests: mpsc::Receiver<oneshot::Sender<capnp::Result<Export>>>,
     stop: CancellationToken,
     ended: watch::Sender<Option<Exit>>,
@@ -113,20 +173,33 @@ struct Conduct {
 impl Conduct {
     async fn run(self) {
         let Self {
+            who,
+            cells,
             cell,
+            control,
             sender,
+            bounded,
             grants,
+            parent,
             mut export_requests,
             stop,
             ended,
             occupied,
         } = self;
-        let (authority, hearing) = Authority::hand_over(sender, grants);
+        tracing::debug!(%who, "a cell has started");
+        let (authority, hearing) =
+            Authority::hand_over(who.clone(), sender, bounded, grants, cells);
         let mut authority = Some(authority);
         let mut running = std::pin::pin!(cell.run(hearing));
+        let mut orphaned = std::pin::pin!(orphaned(parent.as_ref()));
+        let mut revoked = false;
         let exit = loop {
             tokio::select! {
                 exit = &mut running => break exit,
+                reason = &mut orphaned, if !revoked => {
+                    revoked = true;
+                    control.kill();
+                }
                 () = stop.cancelled(), if authority.is_some() => {
                     if let Some(authority) = authority.take() {
                         authority.take_back("the cell was asked to stop").await;
@@ -148,55 +221,16 @@ impl Conduct {
                 .await;
         }
         drop(occupied);
-        tracing::debug!(%exit, "a cell has ended");
+        tracing::debug!(%who, %exit, "a cell has ended");
         ended.send_replace(Some(exit));
     }
 }
 
-/// All that a cell can reach, and all that can reach it.
-struct Authority {
-    /// Around what the cell was granted.
-    inward: Membrane,
-    /// Around what the cell exports.
-    outward: Membrane,
-    guest: Connection,
-    scope: Scope,
-}
-
-impl Authority {
-    fn hand_over(sender: Sender, grants: Grants) -> (Self, Hearing) {
-        let scope = Scope::default();
-        let spawner = scope.spawner();
-        let inward = Membrane::new(Rc::new(AllowAll));
-        let bootstrap = inward.wrap(session::bootstrap(grants, &spawner)).client;
-        let (guest, hearing) = conversation::open(sender, bootstrap);
-        let authority = Self {
-            inward,
-            outward: Membrane::new(Rc::new(AllowAll)),
-            guest,
-            scope,
-        };
-        (authority, hearing)
-    }
-
-    fn export(&self) -> Export {
-        let bootstrap: Client = self.guest.bootstrap();
-        Export::new(&self.scope.spawner(), self.outward.wrap(bootstrap))
-    }
-
-    /// Revokes it all, and returns once nothing of it is left.
-    async fn take_back(self, reason: &str) {
-        let Self {
-            inward,
-            outward,
-            guest,
-            scope,
-        } = self;
-        let reason = capnp::Error::disconnected(reason.to_owned());
-        inward.revoke(reason.clone());
-        outward.revoke(reason);
-        drop(guest);
-        scope.shutdown().await;
+/// Waits until the session ends that a cell was spawned with.
+async fn orphaned(parent: Option<&Tenant>) -> &str {
+    match parent {
+        Some(parent) => parent.over().await,
+        None => std::future::pending().await,
     }
 }
 

@@ -3,10 +3,13 @@
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
+use atom::Epoch;
 use swarm::{Handle, Identity, Swarm, SwarmError};
 use tokio::task::JoinHandle;
 
+use crate::audit::Audit;
 use crate::cells::Cells;
+use crate::epoch::Epochs;
 use crate::vats::{VatError, Vats};
 
 /// How a node is set up.
@@ -24,6 +27,8 @@ pub struct Options {
     pub compiler: cell::Compiler,
     /// Whether traps tell source lines.
     pub wasm_debug: bool,
+    /// Where uses of authority are told, if anywhere.
+    pub audit: Option<Audit>,
 }
 
 /// A node that is starting or running. Dropping it ends the swarm and every cell.
@@ -68,6 +73,7 @@ impl Node {
             max_cells,
             compiler,
             wasm_debug,
+            audit,
         } = options;
         let swarm = tokio::spawn(Swarm::start(swarm::Options {
             port,
@@ -82,7 +88,7 @@ impl Node {
         })?;
         let vats = Vats::start(std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN))?;
         Ok(Self {
-            cells: Cells::new(engine, vats),
+            cells: Cells::new(engine, vats, Epochs::new(Epoch::default()), audit),
             network: Network::Starting(swarm),
         })
     }

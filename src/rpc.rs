@@ -7,11 +7,12 @@
 pub mod byte_stream;
 pub mod executor;
 pub mod host;
+pub mod membrane;
 pub mod process;
-pub mod session;
 mod shelf;
 
-use capnp::capability::Rc;
+use capnp::any_pointer;
+use capnp::capability::{Client, Rc};
 
 /// The longest list of arguments, environment entries or grants that a call may carry. More is no
 /// program's need, and each entry costs the host more than it costs the caller.
@@ -62,6 +63,16 @@ fn texts(what: &str, list: capnp::text_list::Reader<'_>) -> capnp::Result<Vec<St
 fn shown(text: &str) -> &str {
     let end = text.char_indices().nth(MAX_QUOTED_CHARS);
     end.and_then(|(end, _)| text.get(..end)).unwrap_or(text)
+}
+
+/// The capability that a caller gives; refuses one that is not there.
+fn given(what: &str, cap: any_pointer::Reader<'_>) -> capnp::Result<Client> {
+    if cap.is_null() {
+        return Err(capnp::Error::failed(format!(
+            "{what}: no capability is given"
+        )));
+    }
+    cap.get_as_capability()
 }
 
 /// A client for a face.

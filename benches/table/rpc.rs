@@ -108,10 +108,13 @@ fn wire(engine: &cell::Engine, method: u16, bytes: usize) -> Vec<Duration> {
     let args = [SAMPLES, CALLS, usize::from(method), bytes];
     on_a_vat(engine, "wire", &args, |sender| {
         let lab = Lab::<Vat>::client(&Rc::default());
-        let (connection, hearing) = conversation::open(sender, lab.client);
+        let (connection, hearing) = conversation::open(sender, CALLS_UNDER_WAY, lab.client);
         (Box::new(connection), hearing)
     })
 }
+
+/// Calls that a cell may have under way: as many as the node lets it.
+const CALLS_UNDER_WAY: u32 = 1024;
 
 /// A guest with the SDK, which has `capnp-rpc` in it.
 fn sdk(engine: &cell::Engine, capnp_rpc_host: bool) -> Vec<Duration> {
@@ -128,7 +131,7 @@ fn sdk(engine: &cell::Engine, capnp_rpc_host: bool) -> Vec<Duration> {
     on_a_vat(engine, "roundtrips", &args, |sender| {
         let host: host::Client = vat::new_client(Known);
         let bootstrap: membrane::Client = vat::new_client(Granting(host));
-        let (connection, hearing) = conversation::open(sender, bootstrap.client);
+        let (connection, hearing) = conversation::open(sender, CALLS_UNDER_WAY, bootstrap.client);
         (Box::new(connection), hearing)
     })
 }

@@ -4,10 +4,15 @@
 //! node says that it is ready, and a port in use before the guest has run. The guest's standard streams
 //! are this process's, its exit code is the one we end with.
 
+mod grants;
+mod limits;
+
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use self::grants::{DenyArg, GrantArg};
+use self::limits::LimitArgs;
 use anyhow::Context;
 use bytes::Bytes;
 use cell::{Exit, Program, Setup};
@@ -16,10 +21,10 @@ use image::{Image, Layer};
 use swarm::Identity;
 use tempfile::TempDir;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use ww::cells::Process;
+use ww::audit::{Audit, Writer};
+use ww::cells::{Launch, Process};
 use ww::home::Home;
 use ww::node::{Node, Options};
-use ww::rpc::session::{Grant, Grants};
 use ww::scratch::Scratch;
 use ww::terminal::Terminal;
 
@@ -68,15 +73,48 @@ pub struct RunArgs {
     #[arg(long, value_name = "FILE|ephemeral")]
     identity: Option<PathBuf>,
 
+    #[command(flatten)]
+    authority: AuthorityArgs,
+
     /// Arguments for the program
     #[arg(last = true, value_name = "ARGS")]
     args: Vec<String>,
+}
+
+/// What the program may do and use.
+#[derive(clap::Args)]
+#[command(next_help_heading = "What the program may do and use")]
+struct AuthorityArgs {
+    /// Grant the program something, or some methods of it: host, executor, host:id,connect, net:connect=host.
+    /// Without this it has host:id,addrs,peers,executor and executor
+    #[arg(long, value_name = "NAME[:METHODS][=SPEC]")]
+    grant: Vec<GrantArg>,
+
+    /// Take back what it would have, or some methods of it
+    #[arg(long, value_name = "NAME[:METHODS]")]
+    deny: Vec<DenyArg>,
+
+    /// Bound what it may use together with all that it runs: memory=64MiB, cpu=50%, fuel=1000000, time=10s,
+    /// message=1MiB, calls=100, streams=30, cells=10, depth=2, tmp=16MiB, var=1GiB
+    #[arg(long, value_name = "NAME=VALUE,...")]
+    limit: Vec<LimitArgs>,
+
+    /// Append a line of JSON to FILE for each grant, use (counted), refusal and revocation
+    #[arg(long, value_name = "FILE")]
+    audit: Option<PathBuf>,
 }
 
 /// Runs the command. Returns the guest's exit code.
 pub async fn run(args: RunArgs) -> anyhow::Result<u8> {
     let mut signals = Signals::listen()?;
     let home = Home::open()?;
+    let AuthorityArgs {
+        grant,
+        deny,
+        limit,
+        audit,
+    } = args.authority;
+    let (audit, audit_writer) = audit.as_deref().map(open_audit).transpose()?.unzip();
     let mut node = Node::start(Options {
         identity: identity(args.identity.as_deref(), &home)?,
         port: args.port,
@@ -84,6 +122,7 @@ pub async fn run(args: RunArgs) -> anyhow::Result<u8> {
         max_cells: args.max_cells,
         compiler: compiler()?,
         wasm_debug: args.wasm_debug,
+        audit,
     })?;
     let (_scratch, image, wasm) = tokio::select! {
         merged = merged(&args.paths, &home) => merged?,
@@ -106,11 +145,9 @@ pub async fn run(args: RunArgs) -> anyhow::Result<u8> {
         terminal: streams.terminal,
         ..Setup::default()
     };
-    let grants = Grants::default()
-        .with("host", Grant::Host(swarm, node.cells().clone()))
-        .with("executor", Grant::Executor(node.cells().clone()))
-        .image(image.clone());
-    let process = node.cells().spawn(&program, setup, grants).await?;
+    let grants = grants::grants(&grant, &deny, &swarm)?.image(image.clone());
+    let launch = Launch::alone(setup, &limits::bounds(&limit), grants);
+    let process = node.cells().spawn(&program, launch).await?;
     let (code, end) = supervise(&process, &terminal, &mut signals).await;
     match end {
         End::Own => tokio::select! {
@@ -122,7 +159,14 @@ pub async fn run(args: RunArgs) -> anyhow::Result<u8> {
         End::Asked => drop(tokio::time::timeout(GRACE, terminal.drained()).await),
     }
     node.shutdown().await;
+    if let Some(writer) = audit_writer {
+        writer.finish().await.context("the audit is incomplete")?;
+    }
     Ok(code)
+}
+
+fn open_audit(path: &Path) -> anyhow::Result<(Audit, Writer)> {
+    Audit::to_file(path).with_context(|| format!("cannot write the audit to {}", path.display()))
 }
 
 /// The node's key, which is made at its first use.

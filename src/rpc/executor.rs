@@ -4,22 +4,27 @@
 //! call. Arguments and environment entries are all checked before anything runs: a malformed one fails
 //! the call, because leaving it out would shift the others.
 
+use std::cell::RefCell;
+use std::num::NonZeroU32;
+use std::rc::Weak;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use capnp::capability::{Client, Rc};
+use capnp::capability::Rc;
 use cell::stdio;
-use cell::{Limits, Setup, Stdin, Stdout};
+use cell::{Allotment, Setup, Stdin, Stdout};
 use image::Image;
 use schema::system_capnp::{executor, grant, limits, process, program, source};
 use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::process::{Process, Stdio};
-use super::session::{Grant, Grants};
 use super::shelf::{Loaded, Shelf};
-use super::{bounded, shown, texts};
-use crate::cells::Cells;
+use super::{bounded, given, shown, texts};
+use crate::bounds::{Bounded, Bounds};
+use crate::cells::{Cells, Launch};
+use crate::grants::{Grant, Grants};
+use crate::tenure::{Tenant, Tenure};
 use crate::vats::{Export, Spawner};
 
 /// What a cell may write that its parent has not read, and what a parent may write that the cell has not
@@ -41,22 +46,32 @@ const MAX_GRANT_NAME_BYTES: usize = 256;
 
 /// The face of the node's ability to run programs.
 pub struct Executor {
-    cells: Cells,
+    principal: Principal,
     loads: Semaphore,
-    spawner: Spawner,
-    image: Option<Arc<Image>>,
     shelf: Shelf,
 }
 
+/// On whose behalf programs are run.
+#[derive(Clone)]
+pub struct Principal {
+    /// What runs them.
+    pub cells: Cells,
+    /// What they take their share of.
+    pub bounded: Bounded,
+    /// The session that processes and references belong to.
+    pub spawner: Spawner,
+    /// Where paths are looked up, if anywhere.
+    pub image: Option<Arc<Image>>,
+    /// The session, for the cells that end with it.
+    pub children: Weak<RefCell<Option<Tenure>>>,
+}
+
 impl Executor {
-    /// A face whose processes belong to the connection of `spawner`, and whose paths are looked up in
-    /// `image`.
-    pub fn new(cells: Cells, spawner: Spawner, image: Option<Arc<Image>>) -> Rc<Self> {
+    /// A face that runs programs on behalf of `principal`.
+    pub fn new(principal: Principal) -> Rc<Self> {
         Rc::new(Self {
-            cells,
+            principal,
             loads: Semaphore::new(LOADS_UNDER_WAY),
-            spawner,
-            image,
             shelf: Shelf::default(),
         })
     }
@@ -68,7 +83,8 @@ impl Executor {
     }
 
     async fn load_bytes(&self, wasm: Bytes) -> capnp::Result<cell::Program> {
-        self.cells
+        self.principal
+            .cells
             .load(wasm)
             .await
             .map_err(|error| capnp::Error::failed(error.to_string()))
@@ -93,14 +109,10 @@ impl executor::Server for Executor {
             env,
             ..Setup::default()
         };
-        let process = launch(
-            &self.cells,
-            &self.spawner,
-            &program,
-            setup,
-            Grants::default(),
-        )
-        .await?;
+        let process = self
+            .principal
+            .launch(&program, setup, &Bounds::default(), Grants::default())
+            .await?;
         results.get().set_process(process);
         Ok(())
     }
@@ -138,8 +150,7 @@ impl executor::Server for Executor {
         let program = self.load_bytes(wasm.clone()).await?;
         let program = Program {
             loaded: self.shelf.keep(program, wasm)?,
-            cells: self.cells.clone(),
-            spawner: self.spawner.clone(),
+            principal: self.principal.clone(),
         };
         results.get().set_program(super::client(Rc::new(program)));
         Ok(())
@@ -148,7 +159,7 @@ impl executor::Server for Executor {
 
 impl Executor {
     async fn read_image(&self, path: &str) -> capnp::Result<Bytes> {
-        let image = self.image.clone().ok_or_else(|| {
+        let image = self.principal.image.clone().ok_or_else(|| {
             capnp::Error::failed("load: this cell runs in no image, so it has no paths".into())
         })?;
         let wanted = path.to_owned();
@@ -163,8 +174,7 @@ impl Executor {
 /// The face of a program that is ready to run.
 struct Program {
     loaded: Rc<Loaded>,
-    cells: Cells,
-    spawner: Spawner,
+    principal: Principal,
 }
 
 impl program::Server for Program {
@@ -208,18 +218,14 @@ impl program::Server for Program {
         let setup = Setup {
             args: texts("args", params.get_args()?)?,
             env: environment(params.get_env()?)?,
-            limits: self::limits(params.get_limits()?),
             ..Setup::default()
         };
+        let bounds = bounds(params.get_limits()?);
         let grants = self.grants(params.get_grants()?)?;
-        let process = launch(
-            &self.cells,
-            &self.spawner,
-            &self.loaded.program,
-            setup,
-            grants,
-        )
-        .await?;
+        let process = self
+            .principal
+            .launch(&self.loaded.program, setup, &bounds, grants)
+            .await?;
         results.get().set_process(process);
         Ok(())
     }
@@ -241,41 +247,64 @@ impl Program {
             if name.is_empty() {
                 return Err(capnp::Error::failed("grants: one has no name".into()));
             }
-            let cap: Client = entry.get_cap().get_as_capability()?;
-            grants = grants.with(name, Grant::Cap(Export::new(&self.spawner, cap)));
+            let cap = given("grants", entry.get_cap())?;
+            grants = grants.with(name, Grant::Cap(Export::new(&self.principal.spawner, cap)));
         }
         Ok(grants)
     }
 }
 
-/// Starts a cell with pipes for its streams, and hands it to whoever asked. If the caller goes away
-/// meanwhile, so does the cell.
-async fn launch(
-    cells: &Cells,
-    spawner: &Spawner,
-    program: &cell::Program,
-    setup: Setup,
-    grants: Grants,
-) -> capnp::Result<process::Client> {
-    let (stdin_reader, stdin) = stdio::pipe(PIPE_BYTES);
-    let (stdout, stdout_writer) = stdio::pipe(PIPE_BYTES);
-    let (stderr, stderr_ring) = stdio::ring(STDERR_BYTES);
-    let setup = Setup {
-        stdin: Stdin::Pipe(stdin_reader),
-        stdout: Stdout::Pipe(stdout_writer),
-        stderr: Stdout::Ring(stderr_ring),
-        ..setup
-    };
-    let cell = cells
-        .spawn(program, setup, grants)
-        .await
-        .map_err(|error| capnp::Error::overloaded(error.to_string()))?;
-    let stdio = Stdio {
-        stdin,
-        stdout,
-        stderr,
-    };
-    Ok(super::client(Process::new(cell, stdio, spawner.clone())))
+impl Principal {
+    /// A place for one more cell in the session.
+    fn tenant(&self) -> capnp::Result<Tenant> {
+        let children = self.children.upgrade();
+        let tenant = children.and_then(|children| children.borrow().as_ref()?.tenant());
+        tenant.ok_or_else(|| capnp::Error::disconnected("the session has ended".into()))
+    }
+
+    /// Starts a cell with pipes for its streams, and hands it to whoever asked. If the caller goes away
+    /// meanwhile, so does the cell.
+    async fn launch(
+        &self,
+        program: &cell::Program,
+        setup: Setup,
+        bounds: &Bounds,
+        grants: Grants,
+    ) -> capnp::Result<process::Client> {
+        let bounded = self
+            .bounded
+            .child(bounds)
+            .map_err(|error| capnp::Error::overloaded(error.to_string()))?;
+        let (stdin_reader, stdin) = stdio::pipe(PIPE_BYTES);
+        let (stdout, stdout_writer) = stdio::pipe(PIPE_BYTES);
+        let (stderr, stderr_ring) = stdio::ring(STDERR_BYTES);
+        let launch = Launch {
+            setup: Setup {
+                stdin: Stdin::Pipe(stdin_reader),
+                stdout: Stdout::Pipe(stdout_writer),
+                stderr: Stdout::Ring(stderr_ring),
+                ..setup
+            },
+            bounded,
+            grants,
+            parent: Some(self.tenant()?),
+        };
+        let cell = self
+            .cells
+            .spawn(program, launch)
+            .await
+            .map_err(|error| capnp::Error::overloaded(error.to_string()))?;
+        let stdio = Stdio {
+            stdin,
+            stdout,
+            stderr,
+        };
+        Ok(super::client(Process::new(
+            cell,
+            stdio,
+            self.spawner.clone(),
+        )))
+    }
 }
 
 /// Environment entries, each NAME=VALUE with a name.
@@ -292,17 +321,24 @@ fn environment(list: capnp::text_list::Reader<'_>) -> capnp::Result<Vec<(String,
         .collect()
 }
 
-/// The node's limits, lowered to what a call asks for.
-fn limits(asked: limits::Reader<'_>) -> Limits {
-    let mut limits = Limits::default();
-    if asked.get_memory_bytes() != 0 {
-        limits.memory_bytes = limits.memory_bytes.min(asked.get_memory_bytes());
+/// What a call asks for.
+fn bounds(asked: limits::Reader<'_>) -> Bounds {
+    fn asked_for<T: Default + PartialEq>(value: T) -> Option<T> {
+        (value != T::default()).then_some(value)
     }
-    if asked.get_fuel() != 0 {
-        limits.fuel = Some(asked.get_fuel());
+    Bounds {
+        allotment: Allotment {
+            memory_bytes: asked_for(asked.get_memory_bytes()),
+            fuel: asked_for(asked.get_fuel()),
+            cpu_share: NonZeroU32::new(asked.get_cpu_percent()),
+            wall_time: asked_for(asked.get_wall_time_millis()).map(Duration::from_millis),
+            streams: asked_for(asked.get_streams().into()),
+            cells: asked_for(asked.get_cells().into()),
+            depth: asked_for(asked.get_depth()),
+            tmp_bytes: asked_for(asked.get_tmp_bytes()),
+            var_bytes: asked_for(asked.get_var_bytes()),
+        },
+        message_bytes: asked_for(asked.get_message_bytes()),
+        calls: asked_for(asked.get_calls()),
     }
-    if asked.get_wall_time_millis() != 0 {
-        limits.wall_time = Some(Duration::from_millis(asked.get_wall_time_millis()));
-    }
-    limits
 }

@@ -14,11 +14,12 @@ use vat::{Connection, Inbox, Limits, Outbox};
 /// yet to say; beyond this its calls are refused instead.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// Joins this vat to a cell. `bootstrap` is what the cell gets when it asks; what is returned beside the
+/// Joins this vat to a cell, which may have so many calls under way. `bootstrap` is what the cell gets when it asks; what is returned beside the
 /// connection takes the cell's messages.
-pub fn open(sender: Sender, bootstrap: Client) -> (Connection, Hearing) {
+pub fn open(sender: Sender, calls: u32, bootstrap: Client) -> (Connection, Hearing) {
     let limits = Limits {
         message_bytes: sender.message_bytes(),
+        answers: usize::try_from(calls).unwrap_or(usize::MAX),
         // The engine needs as much again for what the protocol cannot do without.
         outgoing_bytes: sender.queued_bytes() / 2,
         ..Limits::default()

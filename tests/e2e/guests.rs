@@ -204,9 +204,8 @@ fn host_calls() {
     let hex = |bytes: &[u8]| -> String { bytes.iter().map(|b| format!("{b:02x}")).collect() };
     let (peer, addr) = (hex(&peer.to_bytes()), hex(addr.as_ref()));
 
-    let environment = Environment::new(guests::HOST_CALLS);
-    let ww = ww();
-    let tried = Attempts::of(&ww.guest(&environment, &[&peer, &addr]).ok().stdout());
+    let stage = Stage::new(guests::HOST_CALLS).with(&["--grant", "host"]);
+    let tried = Attempts::of(&stage.run(&[&peer, &addr]).ok().stdout());
     assert_eq!(tried.ok("executor"), "by way of the host");
     tried.ok("connect");
     assert_eq!(tried.ok("peers")[0]["peer_id_hex"], peer.as_str());
@@ -214,12 +213,12 @@ fn host_calls() {
     // A peer that is somebody else than it was said to be is not connected to.
     let stranger = "12D3KooWQwiu2SDMx4FL4ERr2CiB5RDt7JHopJt7h9yq4n1iR7Bz";
     let stranger = hex(&stranger.parse::<swarm::PeerId>().unwrap().to_bytes());
-    let tried = Attempts::of(&ww.guest(&environment, &[&stranger, &addr]).ok().stdout());
+    let tried = Attempts::of(&stage.run(&[&stranger, &addr]).ok().stdout());
     assert!(tried.error("connect").contains("connect: "));
     assert_eq!(tried.ok("peers"), &serde_json::json!([]));
 
     // Nor is what is no peer at all.
-    let tried = Attempts::of(&ww.guest(&environment, &["00", &addr]).ok().stdout());
+    let tried = Attempts::of(&stage.run(&["00", &addr]).ok().stdout());
     assert!(tried.error("connect").contains("connect: "));
 }
 

@@ -9,6 +9,7 @@
 
 mod bad_input;
 mod capabilities;
+mod grants;
 mod guests;
 mod images;
 mod kernel;
@@ -39,6 +40,7 @@ fn place() -> Place {
 struct Stage {
     ww: Ww,
     environment: Environment,
+    options: Vec<&'static str>,
 }
 
 impl Stage {
@@ -46,12 +48,20 @@ impl Stage {
         Self {
             ww: ww(),
             environment: Environment::new(guest),
+            options: Vec::new(),
         }
+    }
+
+    /// The same with options for `ww run`.
+    fn with(mut self, options: &[&'static str]) -> Self {
+        self.options.extend(options);
+        self
     }
 
     /// The command line that runs the guest with these arguments, on any free port.
     fn command(&self, args: &[&str]) -> Command {
-        self.ww.guest_command(&self.environment, args)
+        self.ww
+            .guest_command_with(&self.options, &self.environment, args)
     }
 
     /// Runs the guest to its end.

@@ -179,7 +179,7 @@ pub fn rpc_shapes() {
         let told = siege.attack(&["/bin/rpc_shapes.wasm", "shapes"]);
         assert_eq!(told.lines.ok("answered"), true);
         for (name, methods) in [
-            ("membrane", 2),
+            ("membrane", 3),
             ("host", 9),
             ("executor", 3),
             ("program", 3),

@@ -59,8 +59,8 @@ impl fmt::Display for Error {
             Self::Io(error) => error.fmt(f),
             Self::NotGranted(name) => write!(
                 f,
-                "this cell was not granted `{name}`: the parent that starts it lifts this by \
-                 handing it a grant of that name (Program.spawn, `grants`)"
+                "this cell was not granted `{name}`. What allows it: `ww run --grant {name}` for a first \
+                 cell, and for others a grant of that name from their parent (Program.spawn, `grants`)"
             ),
             Self::Disconnected => {
                 f.write_str("the host offers this cell no conversation, or has ended it")

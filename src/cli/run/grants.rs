@@ -1,0 +1,248 @@
+//! `--grant` and `--deny`: what the operator hands the first cell.
+//!
+//! A program that is run gets little by default: it may look at the node, and run programs that hold nothing it
+//! does not hand them. Reaching out to other peers is for `--grant` to allow. What is denied stays denied,
+//! whatever is granted beside it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::str::FromStr;
+
+use anyhow::{Context, bail};
+use schema::interfaces::{Interface, MethodId};
+use schema::system_capnp::{executor, host};
+use ww::grants::{Allowed, Grant, GrantedBy, Grants};
+
+/// What a program may do that was granted nothing by name, as one would write it after `--grant`.
+pub const DEFAULTS: [&str; 2] = ["host:id,addrs,peers,executor", "executor"];
+
+/// What can be granted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Spec {
+    Host,
+    Executor,
+}
+
+impl Spec {
+    const ALL: [(&'static str, Self); 2] = [("host", Self::Host), ("executor", Self::Executor)];
+
+    fn interface(self) -> anyhow::Result<&'static Interface> {
+        let id = match self {
+            Self::Host => <host::Client as capnp::traits::HasTypeId>::TYPE_ID,
+            Self::Executor => <executor::Client as capnp::traits::HasTypeId>::TYPE_ID,
+        };
+        Interface::of_id(id).context("the table of interfaces lacks one that is granted")
+    }
+}
+
+impl FromStr for Spec {
+    type Err = anyhow::Error;
+
+    fn from_str(text: &str) -> anyhow::Result<Self> {
+        match Self::ALL.iter().find(|(name, _)| *name == text) {
+            Some((_, spec)) => Ok(*spec),
+            None => bail!(
+                "there is no `{text}` to be granted; there is {}",
+                Self::ALL.map(|(name, _)| name).join(", ")
+            ),
+        }
+    }
+}
+
+/// `NAME[:METHODS][=SPEC]`.
+#[derive(Clone, Debug)]
+pub struct GrantArg {
+    name: String,
+    methods: Option<BTreeSet<MethodId>>,
+    spec: Spec,
+}
+
+impl FromStr for GrantArg {
+    type Err = anyhow::Error;
+
+    fn from_str(text: &str) -> anyhow::Result<Self> {
+        let (named, spec) = match text.split_once('=') {
+            Some((named, spec)) => (named, Some(spec)),
+            None => (text, None),
+        };
+        let (name, methods) = name_and_methods(named)?;
+        let spec: Spec = spec.unwrap_or(name).parse()?;
+        let methods = methods.map(|names| find(spec, &names)).transpose()?;
+        Ok(Self {
+            name: name.to_owned(),
+            methods,
+            spec,
+        })
+    }
+}
+
+/// `NAME[:METHODS]`.
+#[derive(Clone, Debug)]
+pub struct DenyArg {
+    name: String,
+    methods: Option<Vec<String>>,
+}
+
+impl FromStr for DenyArg {
+    type Err = anyhow::Error;
+
+    fn from_str(text: &str) -> anyhow::Result<Self> {
+        let (name, methods) = name_and_methods(text)?;
+        Ok(Self {
+            name: name.to_owned(),
+            methods: methods.map(|names| names.into_iter().map(str::to_owned).collect()),
+        })
+    }
+}
+
+fn name_and_methods(text: &str) -> anyhow::Result<(&str, Option<Vec<&str>>)> {
+    let (name, methods) = match text.split_once(':') {
+        Some((name, methods)) => (name, Some(methods.split(',').collect())),
+        None => (text, None),
+    };
+    if name.is_empty() {
+        bail!("a grant needs a name: NAME[:METHODS]");
+    }
+    Ok((name, methods))
+}
+
+/// The methods of these names.
+fn find(spec: Spec, names: &[impl AsRef<str>]) -> anyhow::Result<BTreeSet<MethodId>> {
+    let interface = spec.interface()?;
+    let find = |name: &str| {
+        interface.method(name).with_context(|| {
+            let methods: Vec<_> = interface.methods.iter().map(|method| method.name).collect();
+            format!(
+                "{} has no method `{name}`; it has {}",
+                interface.name,
+                methods.join(", ")
+            )
+        })
+    };
+    names.iter().map(|name| find(name.as_ref())).collect()
+}
+
+/// What the first cell is handed: the defaults, what is granted over them, without what is denied.
+///
+/// # Errors
+/// When something is denied that is not granted, most likely a slip of the pen.
+pub fn grants(
+    granted: &[GrantArg],
+    denied: &[DenyArg],
+    swarm: &swarm::Handle,
+) -> anyhow::Result<Grants> {
+    let mut grants = Grants::by(GrantedBy::Operator);
+    for (name, (spec, methods)) in decide(granted, denied)? {
+        let grant = match spec {
+            Spec::Host => Grant::Host(swarm.clone()),
+            Spec::Executor => Grant::Executor,
+        };
+        grants = grants.with_only(&name, grant, methods.map(Allowed::only));
+    }
+    Ok(grants)
+}
+
+type Decided = BTreeMap<String, (Spec, Option<BTreeSet<MethodId>>)>;
+
+fn decide(granted: &[GrantArg], denied: &[DenyArg]) -> anyhow::Result<Decided> {
+    let defaults: Vec<GrantArg> = DEFAULTS
+        .iter()
+        .map(|text| text.parse())
+        .collect::<anyhow::Result<_>>()?;
+    let mut decided: Decided = defaults
+        .iter()
+        .chain(granted)
+        .map(|arg| (arg.name.clone(), (arg.spec, arg.methods.clone())))
+        .collect();
+    for deny in denied {
+        let names: Vec<String> = decided.keys().cloned().collect();
+        let Some((spec, methods)) = decided.get_mut(&deny.name) else {
+            bail!(
+                "--deny {}: nothing is granted under this name; what is: {}",
+                deny.name,
+                names.join(", ")
+            );
+        };
+        match &deny.methods {
+            None => drop(decided.remove(&deny.name)),
+            Some(denied) => {
+                let denied = find(*spec, denied)?;
+                let interface = spec.interface()?;
+                let left = methods
+                    .take()
+                    .unwrap_or_else(|| interface.numbered().map(|(id, _)| id).collect());
+                *methods = Some(left.difference(&denied).copied().collect());
+            }
+        }
+    }
+    Ok(decided)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::indexing_slicing)]
+mod tests {
+    use super::*;
+
+    fn decided(granted: &[&str], denied: &[&str]) -> anyhow::Result<Vec<String>> {
+        let granted: Vec<GrantArg> = granted.iter().map(|arg| arg.parse().unwrap()).collect();
+        let denied: Vec<DenyArg> = denied.iter().map(|arg| arg.parse().unwrap()).collect();
+        let decided = decide(&granted, &denied)?;
+        let told = decided.iter().map(|(name, (_, methods))| match methods {
+            None => format!("{name}: all"),
+            Some(methods) => {
+                let methods: Vec<String> = methods.iter().map(MethodId::to_string).collect();
+                format!("{name}: {}", methods.join(" "))
+            }
+        });
+        Ok(told.collect())
+    }
+
+    #[test]
+    fn by_default_a_program_may_look_at_the_node_and_run_programs() {
+        assert_eq!(
+            decided(&[], &[]).unwrap(),
+            [
+                "executor: all",
+                "host: Host.id Host.addrs Host.peers Host.executor"
+            ]
+        );
+    }
+
+    #[test]
+    fn a_grant_takes_the_place_of_the_default_of_its_name() {
+        assert_eq!(decided(&["host"], &[]).unwrap()[1], "host: all");
+        assert_eq!(
+            decided(&["host:connect"], &[]).unwrap()[1],
+            "host: Host.connect"
+        );
+        let told = decided(&["net:connect=host"], &[]).unwrap();
+        assert_eq!(told[2], "net: Host.connect");
+    }
+
+    #[test]
+    fn what_is_denied_stays_denied() {
+        assert!(decided(&[], &["host", "executor"]).unwrap().is_empty());
+        let told = decided(&["executor"], &["executor:runBytes"]).unwrap();
+        assert_eq!(told[0], "executor: Executor.echo Executor.load");
+        assert_eq!(decided(&["host"], &["host"]).unwrap(), ["executor: all"]);
+    }
+
+    #[test]
+    fn a_slip_of_the_pen_is_told() {
+        for (granted, told) in [
+            (
+                "hots",
+                "there is no `hots` to be granted; there is host, executor",
+            ),
+            (
+                "host:connekt",
+                "Host has no method `connekt`; it has id, addrs, peers,",
+            ),
+            ("=host", "a grant needs a name"),
+        ] {
+            let error = granted.parse::<GrantArg>().unwrap_err().to_string();
+            assert!(error.starts_with(told), "{error}");
+        }
+        let error = decided(&[], &["hots"]).unwrap_err().to_string();
+        assert!(error.ends_with("what is: executor, host"), "{error}");
+    }
+}

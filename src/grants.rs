@@ -1,0 +1,297 @@
+//! What a parent hands a cell, and how each of it is held to what was granted.
+//!
+//! A grant is a name and something to be had under it, perhaps with some of its methods only. It travels to the
+//! cell's vat, and becomes a capability there, behind a membrane of its own whose policy knows whose it
+//! is: so a refusal can say who asked, for what, why not, and what would allow it.
+
+use std::cell::RefCell;
+use std::collections::BTreeSet;
+use std::fmt;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use capnp::Error;
+use image::Image;
+use membrane::{Call, Decision, Direction, Policy};
+use schema::interfaces::{Interface, MethodId};
+
+use crate::audit::Tally;
+use crate::vats::Export;
+
+/// How the error starts of every call that a grant does not allow.
+pub const NOT_GRANTED: &str = "notGranted";
+
+/// A cell, for those who read about it.
+#[derive(Clone, Debug)]
+pub struct Who {
+    /// Its number, which no other cell of this node has had.
+    pub number: u64,
+    /// What its parent calls it: its first argument.
+    pub name: Arc<str>,
+}
+
+/// How much of a cell's name is told, in characters: its parent chose it.
+const MAX_NAME_CHARS: usize = 80;
+
+impl Who {
+    /// The cell of this number, which its parent calls so.
+    pub fn new(number: u64, name: &str) -> Self {
+        let name = name
+            .chars()
+            .take(MAX_NAME_CHARS)
+            .map(|c| if c.is_control() { ' ' } else { c })
+            .collect::<String>();
+        Self {
+            number,
+            name: name.into(),
+        }
+    }
+}
+
+impl fmt::Display for Who {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "cell {} ({})", self.number, self.name)
+    }
+}
+
+/// What a parent hands a cell, in a form that can travel to the cell's vat.
+#[derive(Default)]
+pub struct Grants {
+    named: Vec<Named>,
+    by: GrantedBy,
+    /// The cell's own image, for programs that it names by path.
+    image: Option<Arc<Image>>,
+}
+
+/// One grant under its name.
+pub struct Named {
+    /// Under which the cell finds it.
+    pub name: Arc<str>,
+    /// What is to be had.
+    pub grant: Grant,
+    /// What is allowed of it; all, if this is not said.
+    pub only: Option<Allowed>,
+}
+
+/// Some methods of a grant, and what is reached through them.
+#[derive(Clone, Debug)]
+pub struct Allowed {
+    named: BTreeSet<MethodId>,
+    all: BTreeSet<MethodId>,
+    /// Whether something of any interface can be reached. What the contract has no name for is then not ours
+    /// to refuse.
+    foreign: bool,
+}
+
+impl Allowed {
+    /// Allows these methods, and all methods of what they give.
+    pub fn only(named: impl IntoIterator<Item = MethodId>) -> Self {
+        let named: BTreeSet<MethodId> = named.into_iter().collect();
+        let all = MethodId::closure(named.iter().copied());
+        let foreign = all
+            .iter()
+            .any(|id| id.method().is_some_and(|method| method.gives_any));
+        Self {
+            named,
+            all,
+            foreign,
+        }
+    }
+
+    /// The methods that were named.
+    pub fn named(&self) -> &BTreeSet<MethodId> {
+        &self.named
+    }
+
+    fn allows(&self, method: MethodId) -> bool {
+        self.all.contains(&method) || self.foreign && Interface::of_id(method.interface).is_none()
+    }
+}
+
+/// What is to be had under a name.
+pub enum Grant {
+    /// This node in the network.
+    Host(swarm::Handle),
+    /// The ability to run programs on this node.
+    Executor,
+    /// A capability that lives on another vat, or on this one.
+    Cap(Export),
+}
+
+/// Who decided what a cell may have.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum GrantedBy {
+    /// The cell that spawned it.
+    #[default]
+    Parent,
+    /// Whoever typed `ww run`.
+    Operator,
+}
+
+impl Grants {
+    /// Nothing yet, from this side.
+    pub fn by(by: GrantedBy) -> Self {
+        Self {
+            by,
+            ..Self::default()
+        }
+    }
+
+    /// Adds a grant with all its methods. Of two by one name the later one counts.
+    pub fn with(self, name: &str, grant: Grant) -> Self {
+        self.with_only(name, grant, None)
+    }
+
+    /// Adds a grant of which only this is allowed.
+    pub fn with_only(mut self, name: &str, grant: Grant, only: Option<Allowed>) -> Self {
+        self.named.retain(|other| &*other.name != name);
+        self.named.push(Named {
+            name: name.into(),
+            grant,
+            only,
+        });
+        self
+    }
+
+    /// Says which image the cell runs in.
+    pub fn image(mut self, image: Arc<Image>) -> Self {
+        self.image = Some(image);
+        self
+    }
+
+    /// The grants, whose decision they were, and the cell's image.
+    pub fn into_parts(self) -> (Vec<Named>, GrantedBy, Option<Arc<Image>>) {
+        (self.named, self.by, self.image)
+    }
+}
+
+/// Holds one grant of one cell to what was granted.
+pub struct GrantPolicy {
+    /// The cell.
+    pub who: Who,
+    /// The name of the grant.
+    pub name: Arc<str>,
+    /// What is allowed of it; all, if this is not said.
+    pub only: Option<Rc<Allowed>>,
+    /// Who can allow more.
+    pub by: GrantedBy,
+    /// What counts uses and refusals.
+    pub tally: Option<Rc<Tally>>,
+}
+
+impl Policy for GrantPolicy {
+    fn check(&self, call: Call) -> Decision {
+        // What the cell itself serves is its own to refuse.
+        if call.direction == Direction::Outward {
+            return Decision::Allow;
+        }
+        let method = MethodId {
+            interface: call.interface_id,
+            ordinal: call.method_id,
+        };
+        let refusal = match &self.only {
+            Some(only) if !only.allows(method) => Some(self.refusal(method, only)),
+            _ => None,
+        };
+        if let Some(tally) = &self.tally {
+            tally.count(&self.name, method, refusal.as_deref());
+        }
+        match refusal {
+            Some(text) => Decision::Refuse(Error::failed(text)),
+            None => Decision::Allow,
+        }
+    }
+}
+
+impl GrantPolicy {
+    /// Who, what, why, and what would allow it.
+    fn refusal(&self, method: MethodId, only: &Allowed) -> String {
+        let Self { who, name, by, .. } = self;
+        let lift = match by {
+            GrantedBy::Operator => format!("`ww run --grant {}`", self.widened(method, only)),
+            GrantedBy::Parent => format!("its parent, by granting `{name}` with {method}"),
+        };
+        format!(
+            "{NOT_GRANTED}: {who} may not call {method} through its grant `{name}`, which allows {}. \
+             What allows it: {lift}",
+            listed(&only.named)
+        )
+    }
+
+    /// The grant as the operator would have to write it.
+    fn widened(&self, method: MethodId, only: &Allowed) -> String {
+        let beside = only
+            .named
+            .iter()
+            .find(|named| named.interface == method.interface);
+        let names = only.named.iter().chain([&method]).map(|id| id.method());
+        match names.collect::<Option<Vec<_>>>() {
+            Some(methods) if beside.is_some() => {
+                let names: Vec<&str> = methods.iter().map(|method| method.name).collect();
+                format!("{}:{}", self.name, names.join(","))
+            }
+            _ => self.name.to_string(),
+        }
+    }
+}
+
+/// How many methods an error names.
+const MAX_NAMED_METHODS: usize = 8;
+
+/// The methods, for people.
+pub fn listed(methods: &BTreeSet<MethodId>) -> String {
+    if methods.is_empty() {
+        return "nothing".into();
+    }
+    let mut text = methods
+        .iter()
+        .take(MAX_NAMED_METHODS)
+        .map(MethodId::to_string)
+        .collect::<Vec<_>>()
+        .join(", ");
+    if let Some(more) = methods
+        .len()
+        .checked_sub(MAX_NAMED_METHODS)
+        .filter(|more| *more > 0)
+    {
+        text.push_str(&format!(" and {more} more"));
+    }
+    text
+}
+
+/// How the error starts of every call on a capability that was narrowed to other methods.
+pub const ATTENUATED: &str = "attenuated";
+
+/// Holds a capability to the methods that a cell has narrowed it to.
+pub struct Attenuation<P> {
+    only: BTreeSet<MethodId>,
+    /// Counts among the cell's attenuations for as long as this lives.
+    _place: RefCell<P>,
+}
+
+impl<P> Attenuation<P> {
+    /// Allows these methods. `place` is dropped when nothing is held through it any more.
+    pub fn new(only: BTreeSet<MethodId>, place: P) -> Self {
+        Self {
+            only,
+            _place: RefCell::new(place),
+        }
+    }
+}
+
+impl<P> Policy for Attenuation<P> {
+    fn check(&self, call: Call) -> Decision {
+        let method = MethodId {
+            interface: call.interface_id,
+            ordinal: call.method_id,
+        };
+        if call.direction == Direction::Outward || self.only.contains(&method) {
+            return Decision::Allow;
+        }
+        Decision::Refuse(Error::failed(format!(
+            "{ATTENUATED}: this capability allows {}, and not {method}. What allows it: whoever narrowed it, \
+             by naming {method} to Membrane.attenuate",
+            listed(&self.only)
+        )))
+    }
+}
