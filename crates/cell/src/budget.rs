@@ -295,12 +295,18 @@ impl Budget {
     /// # Errors
     /// It is more than one of them has left. Nothing is taken then.
     pub fn charge(&self, resource: Resource, amount: u64) -> Result<Charge, Exhausted> {
-        self.take(resource, amount)?;
-        Ok(Charge {
+        let charge = self.open(resource);
+        charge.grow(amount)?;
+        Ok(charge)
+    }
+
+    /// A charge of nothing yet, to be grown.
+    pub fn open(&self, resource: Resource) -> Charge {
+        Charge {
             budget: self.clone(),
             resource,
-            amount: AtomicU64::new(amount),
-        })
+            amount: AtomicU64::new(0),
+        }
     }
 
     /// What could be charged now: `None` when nothing bounds it.

@@ -5,9 +5,11 @@
 //! two after it was polled, behind everybody else who is ready. How it ended is published only when
 //! everything that it held is gone: memory, streams, its end of the conversation.
 
+use crate::budget::{Budget, Charge, Deadline, Resource};
 use crate::control::Shared;
 use crate::engine::{Place, Ticker};
 use crate::exit::Exit;
+use crate::fuel::Tank;
 use crate::host::{self, Conversation, State};
 use crate::limits::{Limiter, Limits};
 use crate::load::Code;
@@ -18,8 +20,8 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
-use std::time::Instant;
-use tokio::time::Sleep;
+use std::time::{Duration, Instant};
+use tokio::time::{Sleep, sleep_until};
 use wasmtime::{Store, UpdateDeadline};
 use wasmtime_wasi::WasiCtx;
 
@@ -35,33 +37,41 @@ pub(crate) struct Start {
     pub(crate) wasi: WasiCtx,
     pub(crate) incoming: ReadEnd,
     pub(crate) limits: Limits,
+    pub(crate) budget: Budget,
 }
 
 /// Publishes the end, at the latest when it is dropped.
-struct Owner {
+pub(crate) struct Owner {
     shared: Arc<Shared>,
     place: Option<Place>,
+    /// One of the cells that the budgets above may have.
+    descent: Option<Charge>,
 }
 
 impl Owner {
+    pub(crate) fn new(shared: Arc<Shared>, place: Place, descent: Option<Charge>) -> Self {
+        Self {
+            shared,
+            place: Some(place),
+            descent,
+        }
+    }
+
     fn end(&mut self, exit: Exit) {
         self.place = None;
+        self.descent = None;
         self.shared.end(exit);
     }
 }
 
 impl Drop for Owner {
     fn drop(&mut self) {
-        self.end(Exit::Killed);
+        self.end(self.shared.verdict());
     }
 }
 
 impl Cell {
-    pub(crate) fn new(start: Start, shared: Arc<Shared>, place: Place) -> Self {
-        let owner = Owner {
-            shared,
-            place: Some(place),
-        };
+    pub(crate) fn new(start: Start, owner: Owner) -> Self {
         Self { start, owner }
     }
 
@@ -99,53 +109,80 @@ impl Life {
         let exit = {
             let shared = owner.shared.clone();
             let ticker = start.program.engine().ticker().clone();
-            let wall_time = start.limits.wall_time;
+            let budget = start.budget.clone();
+            let own = start.limits.wall_time.and_then(Deadline::after);
+            let deadline = own
+                .into_iter()
+                .chain(budget.deadline())
+                .min_by_key(|deadline| deadline.at);
             let guest = start.run(recipient, shared.clone(), ticker.clone());
             let supervised = Supervised {
-                alarm: wall_time.map(|limit| Box::pin(tokio::time::sleep(limit))),
+                alarm: deadline.map(Alarm::new),
+                pause: None,
                 guest: Box::pin(guest),
+                budget,
                 shared,
                 ticker,
             };
-            match supervised.await {
-                End::Exit(exit) => exit,
-                End::Alarm => Exit::OutOfTime {
-                    limit: wall_time.unwrap_or_default(),
-                },
-            }
+            supervised.await
         };
         owner.end(exit.clone());
         exit
     }
 }
 
-enum End {
-    Exit(Exit),
-    Alarm,
+/// Rings at the deadline.
+struct Alarm {
+    sleep: Pin<Box<Sleep>>,
+    limit: Duration,
+}
+
+impl Alarm {
+    fn new(deadline: Deadline) -> Self {
+        Self {
+            sleep: Box::pin(sleep_until(deadline.at.into())),
+            limit: deadline.limit,
+        }
+    }
 }
 
 /// The guest, polled under supervision.
 struct Supervised<G> {
     guest: Pin<Box<G>>,
-    alarm: Option<Pin<Box<Sleep>>>,
+    alarm: Option<Alarm>,
+    /// Made when the guest is first made to wait for its share of the processor.
+    pause: Option<Pin<Box<Sleep>>>,
+    budget: Budget,
     shared: Arc<Shared>,
     ticker: Arc<Ticker>,
 }
 
 impl<G: Future<Output = Exit>> Future for Supervised<G> {
-    type Output = End;
+    type Output = Exit;
 
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<End> {
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Exit> {
         let this = self.get_mut();
         let shared = &*this.shared;
         shared.task.register(cx.waker());
         if shared.killed.load(Ordering::Acquire) {
-            return Poll::Ready(End::Exit(Exit::Killed));
+            return Poll::Ready(shared.verdict());
         }
         if let Some(alarm) = &mut this.alarm
-            && alarm.as_mut().poll(cx).is_ready()
+            && alarm.sleep.as_mut().poll(cx).is_ready()
         {
-            return Poll::Ready(End::Alarm);
+            let limit = alarm.limit;
+            return Poll::Ready(Exit::OutOfTime { limit });
+        }
+        // Again after each pause: others on the same share may have been quicker.
+        while let Some(until) = this.budget.waits_until() {
+            let until = until.into();
+            let pause = this
+                .pause
+                .get_or_insert_with(|| Box::pin(sleep_until(until)));
+            pause.as_mut().reset(until);
+            if pause.as_mut().poll(cx).is_pending() {
+                return Poll::Pending;
+            }
         }
         shared.paused_by_tick.store(false, Ordering::Relaxed);
         shared
@@ -156,13 +193,15 @@ impl<G: Future<Output = Exit>> Future for Supervised<G> {
             let _executing = this.ticker.enter();
             this.guest.as_mut().poll(cx)
         };
-        let nanos = u64::try_from(began.elapsed().as_nanos()).unwrap_or(u64::MAX);
+        let took = began.elapsed();
+        this.budget.ran(began, took);
+        let nanos = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
         shared.cpu_nanos.fetch_add(nanos, Ordering::Relaxed);
         if polled.is_pending() && !shared.paused_by_tick.load(Ordering::Relaxed) {
             // It waits for something, so it has survived whatever it was refused.
             shared.growth_refused.store(false, Ordering::Relaxed);
         }
-        polled.map(End::Exit)
+        polled
     }
 }
 
@@ -178,8 +217,10 @@ impl Start {
             wasi,
             incoming,
             limits,
+            budget,
         } = self;
-        let code = match program.code(limits.fuel.is_some()).await {
+        let metered = Tank::is_needed(&limits, &budget);
+        let code = match program.code(metered).await {
             Ok(code) => code,
             Err(error) => {
                 return Exit::Failed {
@@ -187,7 +228,9 @@ impl Start {
                 };
             }
         };
-        let limiter = Limiter::new(&limits, shared.clone());
+        // Outlives the store, so that memory is given back only when it has gone.
+        let memory = Arc::new(budget.open(Resource::Memory));
+        let limiter = Limiter::new(&limits, memory.clone(), shared.clone());
         let conversation =
             Conversation::new(incoming, recipient, limits.message_bytes, shared.clone());
         let engine = code.pre.engine();
@@ -199,38 +242,34 @@ impl Start {
                 };
             }
         };
-        give_way(&mut store, shared.clone(), ticker, limits.fuel);
+        give_way(&mut store, shared.clone(), ticker);
+        if metered
+            && let Err(error) = Tank::new(&limits, budget, shared.clone()).install(&mut store)
+        {
+            return Exit::Failed {
+                message: format!("{error:#}"),
+            };
+        }
         let mut began = false;
         let outcome = call(&mut store, &code, &mut began).await;
-        if let Some(budget) = limits.fuel {
-            let left = store.get_fuel().unwrap_or_default();
-            let used = budget.saturating_sub(left);
-            shared.fuel_used.store(used, Ordering::Relaxed);
-        }
-        match outcome {
+        let tank = store.data_mut().tank.as_mut();
+        let fuel = tank.as_ref().map(|tank| tank.limit()).unwrap_or_default();
+        let exit = match outcome {
             Ok(Ok(())) => Exit::Exited(0),
             Ok(Err(())) => Exit::Exited(1),
-            Err(error) => {
-                let refused = shared.growth_refused.load(Ordering::Relaxed);
-                Exit::from_error(&error, &limits, refused, began)
-            }
+            Err(error) => Exit::from_error(&error, &limits, &shared, fuel, began),
+        };
+        if let (Exit::Exited(_), Some(tank)) = (&exit, tank) {
+            tank.put_back();
         }
+        exit
     }
 }
 
 /// Has the guest give way at each tick, unless its turn has only just begun.
-fn give_way(
-    store: &mut Store<State>,
-    shared: Arc<Shared>,
-    ticker: Arc<Ticker>,
-    budget: Option<u64>,
-) {
+fn give_way(store: &mut Store<State>, shared: Arc<Shared>, ticker: Arc<Ticker>) {
     store.set_epoch_deadline(1);
-    store.epoch_deadline_callback(move |context| {
-        if let Some(budget) = budget {
-            let used = budget.saturating_sub(context.get_fuel()?);
-            shared.fuel_used.store(used, Ordering::Relaxed);
-        }
+    store.epoch_deadline_callback(move |_| {
         // A guest that waited while others ran is behind the epoch; its turn begins now.
         if ticker.ticks() == shared.poll_began.load(Ordering::Relaxed) {
             return Ok(UpdateDeadline::Continue(1));

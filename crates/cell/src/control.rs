@@ -1,9 +1,10 @@
 //! Watching a cell from outside: is it running, what has it used, end it.
 
+use crate::budget::{Budget, Used};
 use crate::exit::Exit;
 use futures::task::AtomicWaker;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 use thiserror::Error;
 use tokio::sync::Notify;
@@ -31,8 +32,11 @@ pub struct Usage {
     pub memory_bytes: u64,
     /// How long its code and its host calls have kept a thread busy, up to its last pause.
     pub cpu_time: Duration,
-    /// Fuel used, up to the last tick; only counted for cells with [`Limits::fuel`](crate::Limits::fuel).
+    /// Fuel used, up to its last call of the host; only counted for cells with
+    /// [`Limits::fuel`](crate::Limits::fuel) or a budget with [`Allotment::fuel`](crate::Allotment::fuel).
     pub fuel: Option<u64>,
+    /// What is used of its budget, by all that is below it too. Once it has ended: what was then.
+    pub tree: Used,
 }
 
 impl Control {
@@ -41,6 +45,14 @@ impl Control {
     /// delivered to its recipient, except a delivery that was under way on another thread. Harmless
     /// if it has ended.
     pub fn kill(&self) {
+        self.end(Exit::Killed);
+    }
+
+    /// Ends the cell as [`kill`](Self::kill) does, and has `exit` be how it ended, unless it was ended
+    /// before: the first one counts.
+    pub fn end(&self, exit: Exit) {
+        // Somebody was first; then theirs counts.
+        let _ = self.shared.verdict.set(exit);
         self.shared.killed.store(true, Ordering::Release);
         self.shared.task.wake();
     }
@@ -76,6 +88,10 @@ impl Control {
             fuel: shared
                 .metered
                 .then(|| shared.fuel_used.load(Ordering::Relaxed)),
+            tree: match &*shared.tree() {
+                Tree::Alive(budget) => budget.used(),
+                Tree::Gone(used) => *used,
+            },
         }
     }
 }
@@ -86,10 +102,12 @@ impl Control {
 pub(crate) struct Killed;
 
 /// What a cell and its controls share.
-#[derive(Default)]
 pub(crate) struct Shared {
     exit: OnceLock<Exit>,
     ended: Notify,
+    tree: Mutex<Tree>,
+    /// How whoever ended it wants its end to be called.
+    verdict: OnceLock<Exit>,
     pub(crate) killed: AtomicBool,
     /// The task that polls the cell.
     pub(crate) task: AtomicWaker,
@@ -103,14 +121,44 @@ pub(crate) struct Shared {
     pub(crate) paused_by_tick: AtomicBool,
     /// Whether the guest was refused memory since it last waited or grew.
     pub(crate) growth_refused: AtomicBool,
+    /// The bound by which it was.
+    pub(crate) growth_limit: AtomicU64,
+}
+
+/// What a cell shares with those below it.
+enum Tree {
+    Alive(Budget),
+    /// The cell has ended. The budget is let go, since it keeps what was set aside for it.
+    Gone(Used),
 }
 
 impl Shared {
-    pub(crate) fn new(metered: bool) -> Self {
+    pub(crate) fn new(metered: bool, budget: Budget) -> Self {
         Self {
+            exit: OnceLock::new(),
+            ended: Notify::new(),
+            tree: Mutex::new(Tree::Alive(budget)),
+            verdict: OnceLock::new(),
+            killed: AtomicBool::new(false),
+            task: AtomicWaker::new(),
+            memory_bytes: AtomicU64::new(0),
+            cpu_nanos: AtomicU64::new(0),
+            fuel_used: AtomicU64::new(0),
             metered,
-            ..Self::default()
+            poll_began: AtomicU64::new(0),
+            paused_by_tick: AtomicBool::new(false),
+            growth_refused: AtomicBool::new(false),
+            growth_limit: AtomicU64::new(0),
         }
+    }
+
+    fn tree(&self) -> MutexGuard<'_, Tree> {
+        self.tree.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// How a cell that was ended from outside ends.
+    pub(crate) fn verdict(&self) -> Exit {
+        self.verdict.get().cloned().unwrap_or(Exit::Killed)
     }
 
     /// # Errors
@@ -125,6 +173,12 @@ impl Shared {
 
     /// Publishes the end. The first one stands.
     pub(crate) fn end(&self, exit: Exit) {
+        let used = match &*self.tree() {
+            Tree::Alive(budget) => budget.used(),
+            Tree::Gone(_) => return,
+        };
+        let budget = std::mem::replace(&mut *self.tree(), Tree::Gone(used));
+        drop(budget);
         if self.exit.set(exit).is_ok() {
             self.memory_bytes.store(0, Ordering::Relaxed);
             self.ended.notify_waiters();

@@ -1,9 +1,10 @@
 //! How a cell ended.
 
-use crate::control::Killed;
+use crate::control::{Killed, Shared};
 use crate::host;
 use crate::limits::Limits;
 use std::fmt;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 use wasmtime::component::ResourceTableError;
 use wasmtime::{Trap, WasmBacktrace};
@@ -26,17 +27,19 @@ pub enum Exit {
     Killed,
     /// It died of a refused growth of its memory.
     OutOfMemory {
-        /// [`Limits::memory_bytes`].
+        /// The bound that it met: [`Limits::memory_bytes`], or
+        /// [`Allotment::memory_bytes`](crate::Allotment::memory_bytes) of its budget or of one above.
         limit_bytes: u64,
     },
     /// It used up its fuel.
     OutOfFuel {
-        /// [`Limits::fuel`].
+        /// The bound that it met: [`Limits::fuel`], or what its [`Budget`](crate::Budget) began with.
         budget: u64,
     },
     /// It ran for longer than it may.
     OutOfTime {
-        /// [`Limits::wall_time`].
+        /// The bound that it met: [`Limits::wall_time`], or
+        /// [`Allotment::wall_time`](crate::Allotment::wall_time) of its budget or of one above.
         limit: Duration,
     },
     /// It holds more resources than it may.
@@ -67,29 +70,29 @@ impl Exit {
         }
     }
 
-    /// Tells how a guest ended from the error that its call gave. `growth_refused` says whether it
-    /// has just been refused memory, `began` whether it was instantiated.
+    /// Tells how a guest ended from the error that its call gave. `fuel` is the bound on its fuel, and
+    /// `began` says whether it was instantiated.
     pub(crate) fn from_error(
         error: &wasmtime::Error,
         limits: &Limits,
-        growth_refused: bool,
+        shared: &Shared,
+        fuel: u64,
         began: bool,
     ) -> Self {
+        let growth_refused = shared.growth_refused.load(Ordering::Relaxed);
         if let Some(I32Exit(code)) = error.downcast_ref() {
             return Exit::Exited(u8::try_from(*code).unwrap_or(1));
         }
         if let Some(Killed) = error.downcast_ref() {
-            return Exit::Killed;
+            return shared.verdict();
         }
         let out_of_memory = Exit::OutOfMemory {
-            limit_bytes: limits.memory_bytes,
+            limit_bytes: shared.growth_limit.load(Ordering::Relaxed),
         };
         let trap = error.downcast_ref::<Trap>();
         match trap {
             Some(Trap::OutOfFuel) => {
-                return Exit::OutOfFuel {
-                    budget: limits.fuel.unwrap_or_default(),
-                };
+                return Exit::OutOfFuel { budget: fuel };
             }
             // How programs die of a failed allocation: they abort, or use address −1.
             Some(Trap::UnreachableCodeReached | Trap::MemoryOutOfBounds) if growth_refused => {

@@ -8,6 +8,7 @@ mod conversation;
 mod rpc;
 mod streams;
 
+use crate::fuel::Tank;
 use crate::limits::{Limiter, Limits};
 use wasmtime::Store;
 use wasmtime::component::{Linker, ResourceTable};
@@ -55,6 +56,8 @@ pub(crate) struct State {
     table: ResourceTable,
     limiter: Limiter,
     conversation: Conversation,
+    /// For a guest whose fuel is counted.
+    pub(crate) tank: Option<Tank>,
 }
 
 impl WasiView for State {
@@ -90,14 +93,12 @@ pub(crate) fn store(
         table,
         limiter,
         conversation,
+        tank: None,
     };
     let mut store = Store::try_new(engine, state)?;
     store.limiter(|state| &mut state.limiter);
     store.set_max_component_handles(component_handles(limits));
     store.set_hostcall_fuel(hostcall_bytes(limits));
-    if let Some(fuel) = limits.fuel {
-        store.set_fuel(fuel)?;
-    }
     Ok(store)
 }
 

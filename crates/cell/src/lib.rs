@@ -26,6 +26,7 @@ mod digest;
 mod engine;
 mod exit;
 pub mod framing;
+mod fuel;
 mod host;
 mod limits;
 mod load;

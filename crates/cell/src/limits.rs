@@ -3,13 +3,14 @@
 //! Every bound is for the whole cell, not for each of its memories or tables. A refused growth is
 //! the guest's to handle (`memory.grow` gives −1); only if it dies of it is that how it ended.
 
+use crate::budget::Charge;
 use crate::control::Shared;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 use wasmtime::ResourceLimiter;
 
-/// What one cell may use.
+/// What one cell may use, whatever its [`Budget`](crate::Budget) has left.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// All linear memories together, in bytes. Default 256 MiB: room for a language runtime, and
@@ -66,11 +67,14 @@ pub(crate) struct Limiter {
     /// What the growth under way added, to be taken back should it fail after all.
     last_memory: u64,
     last_elements: usize,
+    /// What is used, taken from the cell's budget. Shared with whoever sees to it that it is given back
+    /// only after the store has gone.
+    charge: Arc<Charge>,
     shared: Arc<Shared>,
 }
 
 impl Limiter {
-    pub(crate) fn new(limits: &Limits, shared: Arc<Shared>) -> Self {
+    pub(crate) fn new(limits: &Limits, charge: Arc<Charge>, shared: Arc<Shared>) -> Self {
         Self {
             memory_bytes: limits.memory_bytes,
             table_elements: limits.table_elements,
@@ -81,11 +85,13 @@ impl Limiter {
             used_elements: 0,
             last_memory: 0,
             last_elements: 0,
+            charge,
             shared,
         }
     }
 
-    fn refuse(&self) {
+    fn refuse(&self, limit: u64) {
+        self.shared.growth_limit.store(limit, Ordering::Relaxed);
         self.shared.growth_refused.store(true, Ordering::Relaxed);
     }
 
@@ -110,7 +116,11 @@ impl ResourceLimiter for Limiter {
         }
         let more = desired.saturating_sub(current) as u64;
         if self.used_memory.saturating_add(more) > self.memory_bytes {
-            self.refuse();
+            self.refuse(self.memory_bytes);
+            return Ok(false);
+        }
+        if let Err(exhausted) = self.charge.grow(more) {
+            self.refuse(exhausted.limit);
             return Ok(false);
         }
         self.shared.growth_refused.store(false, Ordering::Relaxed);
@@ -121,9 +131,11 @@ impl ResourceLimiter for Limiter {
     }
 
     fn memory_grow_failed(&mut self, _: wasmtime::Error) -> wasmtime::Result<()> {
-        self.used_memory -= std::mem::take(&mut self.last_memory);
+        let less = std::mem::take(&mut self.last_memory);
+        self.used_memory -= less;
+        self.charge.shrink(less);
         self.publish();
-        self.refuse();
+        self.refuse(self.memory_bytes);
         Ok(())
     }
 

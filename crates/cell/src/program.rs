@@ -1,9 +1,11 @@
 //! A component that is ready to run, and what one cell of it is started with.
 
-use crate::cell::{Cell, Start};
+use crate::budget::{Budget, Exhausted, Resource};
+use crate::cell::{Cell, Owner, Start};
 use crate::control::{Control, Shared};
 use crate::digest::Digest;
 use crate::engine::Engine;
+use crate::fuel::Tank;
 use crate::limits::Limits;
 use crate::load::Code;
 use crate::queue::queue;
@@ -52,6 +54,9 @@ pub struct Setup {
     pub terminal: Terminal,
     /// What it may use.
     pub limits: Limits,
+    /// What it may use together with all that is below it. Counts as one of
+    /// [`Allotment::cells`](crate::Allotment::cells) of those above. Default: one without bounds.
+    pub budget: Budget,
 }
 
 /// Which standard streams a cell is told to be a terminal. Default: none.
@@ -74,6 +79,9 @@ pub enum SpawnError {
         /// [`EngineOptions::max_cells`](crate::EngineOptions::max_cells).
         limit: u32,
     },
+    /// A budget above the cell's is spent.
+    #[error(transparent)]
+    Budget(#[from] Exhausted),
     /// Arguments and environment are too long.
     #[error("arguments and environment have {bytes} bytes together; at most {limit} are passed")]
     ArgumentsTooLong {
@@ -124,7 +132,7 @@ impl Program {
 
     /// Makes a cell, which does nothing until it is run. Takes some microseconds.
     ///
-    /// With [`Limits::fuel`] the cell needs code of another flavour; that is found or compiled when
+    /// With fuel that is counted the cell needs code of another flavour; that is found or compiled when
     /// the cell is run, as part of its running.
     ///
     /// # Errors
@@ -134,18 +142,26 @@ impl Program {
             .engine
             .admit()
             .map_err(|limit| SpawnError::TooManyCells { limit })?;
+        let budget = setup.budget.clone();
+        let descent = match budget.parent() {
+            Some(above) => Some(above.charge(Resource::Cells, 1)?),
+            None => None,
+        };
         let limits = setup.limits.clone();
         let wasi = wasi(setup)?;
         let (to_guest, guest_reads) = queue(limits.message_bytes, limits.queued_bytes);
-        let shared = Arc::new(Shared::new(limits.fuel.is_some()));
+        let metered = Tank::is_needed(&limits, &budget);
+        let shared = Arc::new(Shared::new(metered, budget.clone()));
+        let owner = Owner::new(shared.clone(), place, descent);
         let start = Start {
             program: self.clone(),
             wasi,
             incoming: guest_reads,
             limits,
+            budget,
         };
         Ok(Spawned {
-            cell: Cell::new(start, shared.clone(), place),
+            cell: Cell::new(start, owner),
             control: Control { shared },
             sender: Sender::new(to_guest),
         })

@@ -141,7 +141,7 @@ mod tests {
         let (_to_guest, incoming) = queue(100, 100);
         let count = Rc::new(std::cell::Cell::new(0));
         let recipient = Box::new(Counts(count.clone()));
-        let shared = Arc::new(Shared::new(false));
+        let shared = Arc::new(Shared::new(false, crate::Budget::default()));
         let mut conversation = Conversation::new(incoming, recipient, 100, shared);
         let (_incoming, outgoing) = conversation.take().unwrap();
         assert!(!outgoing.is_free());
