@@ -10,7 +10,7 @@ use crate::control::Shared;
 use crate::engine::{Place, Ticker};
 use crate::exit::Exit;
 use crate::fuel::Tank;
-use crate::host::{self, Conversation, State};
+use crate::host::{self, Conversation, State, Wasi};
 use crate::limits::{Limiter, Limits};
 use crate::load::Code;
 use crate::program::Program;
@@ -23,7 +23,6 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 use tokio::time::{Sleep, sleep_until};
 use wasmtime::{Store, UpdateDeadline};
-use wasmtime_wasi::WasiCtx;
 
 /// One running component.
 pub struct Cell {
@@ -34,7 +33,7 @@ pub struct Cell {
 /// What a cell begins with.
 pub(crate) struct Start {
     pub(crate) program: Program,
-    pub(crate) wasi: WasiCtx,
+    pub(crate) wasi: Wasi,
     pub(crate) incoming: ReadEnd,
     pub(crate) limits: Limits,
     pub(crate) budget: Budget,

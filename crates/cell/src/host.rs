@@ -1,20 +1,29 @@
 //! What a guest finds around it: WASI 0.2 without a network, and its one conversation.
 //!
-//! A cell reaches exactly what is in its [`State`]: its own arguments, environment, standard streams
-//! and read-only root, clocks, randomness, and its end of the conversation. Sockets are there for
-//! programs that import them, and every use of them is refused; so is the resolution of names.
+//! A cell reaches exactly what is in its [`State`]: its own arguments, environment, standard streams,
+//! read-only root and writable directories, clocks, randomness, and its end of the conversation. Sockets
+//! are there for programs that import them, and every use of them is refused; so is the resolution of
+//! names.
 
 mod conversation;
+mod filesystem;
 mod rpc;
 mod streams;
 
 use crate::fuel::Tank;
 use crate::limits::{Limiter, Limits};
+use filesystem::{FilesView, HasFiles};
 use wasmtime::Store;
 use wasmtime::component::{Linker, ResourceTable};
+use wasmtime_wasi::cli::{WasiCli, WasiCliView as _};
+use wasmtime_wasi::filesystem::WasiFilesystemCtxView;
+use wasmtime_wasi::random::{WasiRandom, WasiRandomView as _};
+use wasmtime_wasi::sockets::{WasiSockets, WasiSocketsView as _};
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 
 pub(crate) use conversation::Conversation;
+pub(crate) use filesystem::Files;
+pub use filesystem::{FixedQuota, Quota, Writable, WritableError};
 
 /// Interfaces that a component may import, without their versions. A test holds this list against
 /// the linker.
@@ -50,9 +59,15 @@ pub(crate) const PROVIDED: &[&str] = &[
     "wetware:streams/streams",
 ];
 
+/// Everything that WASI shows to one guest.
+pub(crate) struct Wasi {
+    pub(crate) ctx: WasiCtx,
+    pub(crate) files: Files,
+}
+
 /// Everything that one guest can reach.
 pub(crate) struct State {
-    wasi: WasiCtx,
+    wasi: Wasi,
     table: ResourceTable,
     limiter: Limiter,
     conversation: Conversation,
@@ -63,8 +78,20 @@ pub(crate) struct State {
 impl WasiView for State {
     fn ctx(&mut self) -> WasiCtxView<'_> {
         WasiCtxView {
-            ctx: &mut self.wasi,
+            ctx: &mut self.wasi.ctx,
             table: &mut self.table,
+        }
+    }
+}
+
+impl HasFiles for State {
+    fn files(&mut self) -> FilesView<'_> {
+        FilesView {
+            wasi: WasiFilesystemCtxView {
+                ctx: self.wasi.ctx.filesystem(),
+                table: &mut self.table,
+            },
+            files: &mut self.wasi.files,
         }
     }
 }
@@ -72,16 +99,43 @@ impl WasiView for State {
 /// A linker with everything that [`PROVIDED`] names.
 pub(crate) fn linker(engine: &wasmtime::Engine) -> wasmtime::Result<Linker<State>> {
     let mut linker = Linker::new(engine);
-    wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
+    add_wasi_to_linker(&mut linker)?;
+    filesystem::add_to_linker(&mut linker)?;
     streams::add_to_linker(&mut linker)?;
     rpc::add_to_linker(&mut linker)?;
     Ok(linker)
 }
 
+/// Adds WASI without `wasi:filesystem`.
+fn add_wasi_to_linker(l: &mut Linker<State>) -> wasmtime::Result<()> {
+    use wasmtime_wasi::p2::bindings::{cli, random, sockets};
+
+    // Input and output, clocks, randomness, the standard streams.
+    wasmtime_wasi::p2::add_to_linker_proxy_interfaces_async(l)?;
+
+    random::insecure::add_to_linker::<_, WasiRandom>(l, State::random)?;
+    random::insecure_seed::add_to_linker::<_, WasiRandom>(l, State::random)?;
+    cli::environment::add_to_linker::<_, WasiCli>(l, State::cli)?;
+    cli::exit::add_to_linker::<_, WasiCli>(l, State::cli)?;
+    cli::terminal_input::add_to_linker::<_, WasiCli>(l, State::cli)?;
+    cli::terminal_output::add_to_linker::<_, WasiCli>(l, State::cli)?;
+    cli::terminal_stdin::add_to_linker::<_, WasiCli>(l, State::cli)?;
+    cli::terminal_stdout::add_to_linker::<_, WasiCli>(l, State::cli)?;
+    cli::terminal_stderr::add_to_linker::<_, WasiCli>(l, State::cli)?;
+    sockets::instance_network::add_to_linker::<_, WasiSockets>(l, State::sockets)?;
+    let options = sockets::network::LinkOptions::default();
+    sockets::network::add_to_linker::<_, WasiSockets>(l, &options, State::sockets)?;
+    sockets::ip_name_lookup::add_to_linker::<_, WasiSockets>(l, State::sockets)?;
+    sockets::tcp::add_to_linker::<_, WasiSockets>(l, State::sockets)?;
+    sockets::tcp_create_socket::add_to_linker::<_, WasiSockets>(l, State::sockets)?;
+    sockets::udp::add_to_linker::<_, WasiSockets>(l, State::sockets)?;
+    sockets::udp_create_socket::add_to_linker::<_, WasiSockets>(l, State::sockets)
+}
+
 /// A store for one guest, held to `limits`.
 pub(crate) fn store(
     engine: &wasmtime::Engine,
-    wasi: WasiCtx,
+    wasi: Wasi,
     conversation: Conversation,
     limits: &Limits,
     limiter: Limiter,

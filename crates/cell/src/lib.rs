@@ -1,9 +1,10 @@
 //! Wasm components as bounded, killable cells.
 //!
 //! A cell is one running component instance that can reach nothing but what it was started with: its
-//! arguments and environment, its standard streams, a read-only root, clocks and randomness, and one
-//! conversation with its host. This crate loads components and runs cells. It never sees a
-//! capability: what is said in the conversation is somebody else's business, and so is the network.
+//! arguments and environment, its standard streams, a read-only root and the directories that it may
+//! write to, clocks and randomness, and one conversation with its host. This crate loads components and
+//! runs cells. It never sees a capability: what is said in the conversation is somebody else's business,
+//! and so is the network.
 //!
 //! - [`Engine`] is what all cells share; [`Engine::load`] makes a [`Program`] of a component's bytes,
 //!   compiling it at most once, within bounds.
@@ -47,6 +48,7 @@ pub use control::{Control, Status, Usage};
 pub use digest::Digest;
 pub use engine::{Allocation, Engine, EngineError, EngineOptions};
 pub use exit::Exit;
+pub use host::{FixedQuota, Quota, Writable, WritableError};
 pub use limits::Limits;
 pub use load::{LoadError, LoadLimits, UnknownImport};
 pub use program::{Program, Setup, SpawnError, Spawned, Terminal};

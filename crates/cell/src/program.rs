@@ -6,6 +6,7 @@ use crate::control::{Control, Shared};
 use crate::digest::Digest;
 use crate::engine::Engine;
 use crate::fuel::Tank;
+use crate::host::{Files, Wasi, Writable};
 use crate::limits::Limits;
 use crate::load::Code;
 use crate::queue::queue;
@@ -44,6 +45,10 @@ pub struct Setup {
     pub env: Vec<(String, String)>,
     /// A directory of the host that the cell sees as `/` and cannot write to. Default: no files.
     pub root: Option<PathBuf>,
+    /// A directory of its own that it sees as `/tmp` and may write to. Default: none.
+    pub tmp: Option<Writable>,
+    /// The lasting state of its environment, which it sees as `/var` and may write to. Default: none.
+    pub var: Option<Writable>,
     /// Its standard input.
     pub stdin: Stdin,
     /// Its standard output.
@@ -183,7 +188,7 @@ impl Program {
 }
 
 /// Everything that WASI shows to the guest.
-fn wasi(setup: Setup) -> Result<WasiCtx, SpawnError> {
+fn wasi(setup: Setup) -> Result<Wasi, SpawnError> {
     let bytes = setup.args.iter().map(String::len).sum::<usize>()
         + setup
             .env
@@ -214,5 +219,8 @@ fn wasi(setup: Setup) -> Result<WasiCtx, SpawnError> {
             reason: format!("{error:#}"),
         });
     }
-    Ok(wasi.build())
+    Ok(Wasi {
+        ctx: wasi.build(),
+        files: Files::new(setup.tmp, setup.var),
+    })
 }

@@ -302,19 +302,26 @@ pub fn start_with_room(spawned: Spawned, room: usize) -> (Control, Sender, Inbox
 /// A program in Rust, compiled once, that does what its first argument says.
 pub fn rust_guest() -> Bytes {
     static GUEST: OnceLock<Bytes> = OnceLock::new();
-    GUEST
-        .get_or_init(|| {
-            let source = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/guest.rs");
-            // Tests run as several processes: each builds its own and puts it in place whole.
-            let directory = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
-            let out = directory.path().join("guest.wasm");
-            let status = Command::new("rustc")
-                .args(["--target", "wasm32-wasip2", "--edition", "2024", "-g", "-o"])
-                .args([&out, &source])
-                .status()
-                .unwrap();
-            assert!(status.success(), "rustup target add wasm32-wasip2");
-            std::fs::read(out).unwrap().into()
-        })
-        .clone()
+    GUEST.get_or_init(|| built("guest")).clone()
+}
+
+/// A program that works with files, built once a process.
+pub fn files_guest() -> Bytes {
+    static GUEST: OnceLock<Bytes> = OnceLock::new();
+    GUEST.get_or_init(|| built("files")).clone()
+}
+
+fn built(name: &str) -> Bytes {
+    let source =
+        PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(format!("tests/fixtures/{name}.rs"));
+    // Tests run as several processes: each builds its own and puts it in place whole.
+    let directory = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    let out = directory.path().join("guest.wasm");
+    let status = Command::new("rustc")
+        .args(["--target", "wasm32-wasip2", "--edition", "2024", "-g", "-o"])
+        .args([&out, &source])
+        .status()
+        .unwrap();
+    assert!(status.success(), "rustup target add wasm32-wasip2");
+    std::fs::read(out).unwrap().into()
 }
