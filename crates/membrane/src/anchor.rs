@@ -36,6 +36,12 @@ impl Place<'_> {
 
 /// The first place in `message` that holds a capability, if there is one.
 pub(crate) fn find(mut message: any_pointer::Builder<'_>) -> Result<Option<Place<'_>>, Error> {
+    let root = message.reborrow().into_reader().get_as::<Pointer<'_>>()?.0;
+    if let Some(field) = field(root)? {
+        let root = message.get_as::<Writable<'_>>()?.0;
+        let root = root.get_struct(Opaque::SIZE, None)?;
+        return Ok(Some(Place(root.get_pointer_field(field as usize))));
+    }
     let Some(path) = search(message.reborrow().into_reader().get_as::<Pointer<'_>>()?.0)? else {
         return Ok(None);
     };
@@ -93,6 +99,21 @@ impl<'a> Frame<'a> {
             field: self.next.saturating_sub(1),
         }
     }
+}
+
+/// The first field of the root that holds a capability: the usual place, found without taking notes.
+fn field(root: PointerReader<'_>) -> Result<Option<u32>, Error> {
+    if !matches!(root.get_pointer_type()?, PointerType::Struct) {
+        return Ok(None);
+    }
+    let fields = raw::get_struct_pointer_section(OpaqueReader(root.get_struct(None)?));
+    for (index, field) in (0..).zip(fields.iter()) {
+        let field = field.and_then(|field| field.get_as::<Pointer<'_>>())?.0;
+        if matches!(field.get_pointer_type()?, PointerType::Capability) {
+            return Ok(Some(index));
+        }
+    }
+    Ok(None)
 }
 
 fn search(root: PointerReader<'_>) -> Result<Option<Vec<Step>>, Error> {

@@ -5,16 +5,19 @@
 //! somebody else's code runs: hooks, policies, wakers and destructors may all come back here.
 
 use std::any::Any;
-use std::cell::RefCell;
-use std::collections::{BTreeMap, HashMap};
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, Hasher};
 use std::mem;
 use std::rc::{Rc, Weak};
 use std::task::Waker;
 
 use capnp::Error;
-use capnp::private::capability::ClientHook;
+use capnp::private::capability::{ClientHook, PipelineHook, ResponseHook};
 
 use crate::broken;
+use crate::calls::Calls;
+use crate::flight::Guard;
 use crate::policy::{Call, Decision, Direction, Policy};
 use crate::reference::{Reference, ReferenceHook};
 use crate::release::release;
@@ -27,6 +30,18 @@ const MAX_RESOLVED_HOPS: usize = 64;
 pub(crate) struct Boundary {
     policy: Rc<dyn Policy>,
     state: RefCell<State>,
+    /// Whether `state` is open: asked far more often than that is used.
+    open: Cell<bool>,
+    /// Where a reference introduces itself, while one is asked to: see [`Boundary::reference_behind`].
+    introduction: Cell<Introduction>,
+}
+
+#[derive(Default)]
+enum Introduction {
+    #[default]
+    NotAsked,
+    Asked,
+    Made(Rc<Reference>),
 }
 
 enum State {
@@ -36,13 +51,9 @@ enum State {
 
 #[derive(Default)]
 struct Registry {
-    /// What is under way, in the order in which it began.
-    calls: BTreeMap<u64, Weak<dyn Sever>>,
-    next_call: u64,
+    calls: Calls,
     /// The reference that stands for a target, so that one target is one reference.
-    by_target: HashMap<Target, Weak<Reference>>,
-    /// The reference with a given `get_ptr`, so that it can be unwrapped.
-    by_address: HashMap<usize, Weak<Reference>>,
+    by_target: HashMap<Target, Weak<Reference>, Addresses>,
 }
 
 /// What a policy gave to a call that it let through.
@@ -72,7 +83,46 @@ pub(crate) trait Sever {
 #[derive(Default)]
 pub(crate) struct Severed {
     pub(crate) wakers: Vec<Waker>,
-    pub(crate) remains: Vec<Box<dyn Any>>,
+    pub(crate) remains: Vec<Remains>,
+}
+
+/// One thing that revocation took away.
+pub(crate) enum Remains {
+    Target(Box<dyn ClientHook>),
+    Pipeline(Box<dyn PipelineHook>),
+    Response(Box<dyn ResponseHook>),
+    Other(Box<dyn Any>),
+}
+
+/// Hashes addresses, which nobody chooses: the multiplication spreads them upwards, the rotation back.
+#[derive(Default)]
+struct AddressHasher(u64);
+
+type Addresses = BuildHasherDefault<AddressHasher>;
+
+/// 2⁶⁴ divided by the golden ratio: neighbours end up far apart.
+const SPREAD: u64 = 0x9e37_79b9_7f4a_7c15;
+
+impl Hasher for AddressHasher {
+    fn write(&mut self, bytes: &[u8]) {
+        bytes.iter().for_each(|byte| self.write_u64((*byte).into()));
+    }
+
+    fn write_usize(&mut self, number: usize) {
+        self.write_u64(number as u64);
+    }
+
+    fn write_isize(&mut self, number: isize) {
+        self.write_u64(number as u64);
+    }
+
+    fn write_u64(&mut self, number: u64) {
+        self.0 = (self.0.rotate_left(5) ^ number).wrapping_mul(SPREAD);
+    }
+
+    fn finish(&self) -> u64 {
+        self.0.rotate_left(26)
+    }
 }
 
 impl Boundary {
@@ -80,6 +130,8 @@ impl Boundary {
         Rc::new(Self {
             policy,
             state: RefCell::new(State::Open(Registry::default())),
+            open: Cell::new(true),
+            introduction: Cell::default(),
         })
     }
 
@@ -95,9 +147,25 @@ impl Boundary {
         }
     }
 
+    #[inline]
+    pub(crate) fn is_open(&self) -> bool {
+        self.open.get()
+    }
+
     /// Fails with the reason once revoked.
+    #[inline]
     pub(crate) fn open(&self) -> Result<(), Error> {
-        self.reason().map_or(Ok(()), Err)
+        if self.is_open() {
+            return Ok(());
+        }
+        Err(self.gone())
+    }
+
+    /// Why what was held is not there any more.
+    #[cold]
+    pub(crate) fn gone(&self) -> Error {
+        let reason = self.reason();
+        reason.unwrap_or_else(|| Error::disconnected("this was revoked".into()))
     }
 
     /// Asks the policy about a call, and fails unless it may be made now.
@@ -127,16 +195,42 @@ impl Boundary {
     /// What is called in the place of a target: a reference of the caller's side is looked behind, so
     /// that nothing crosses twice.
     fn unwrapped(&self, hook: Box<dyn ClientHook>, direction: Direction) -> Box<dyn ClientHook> {
-        if hook.get_brand() != self.brand() {
-            return hook;
-        }
-        let address = hook.get_ptr();
-        match self.find(|open| open.by_address.get(&address).cloned()) {
-            Some(reference) if reference.direction() == direction => match reference.target() {
-                Ok(target) => target.add_ref(),
-                Err(reason) => broken::client(reason),
-            },
+        match self.reference_behind(&*hook) {
+            Some(reference) if reference.direction() == direction => reference.bare(),
             _ => hook,
+        }
+    }
+
+    /// The reference of this boundary that a hook is for, if it is one.
+    ///
+    /// A hook is only known by what it answers, and its type is not. So one that bears this boundary's
+    /// brand is asked what it has resolved to, and [`ReferenceHook`] knows that something else is meant.
+    fn reference_behind(&self, hook: &dyn ClientHook) -> Option<Rc<Reference>> {
+        if hook.get_brand() != self.brand() {
+            return None;
+        }
+        self.introduction.set(Introduction::Asked);
+        let resolved = hook.get_resolved();
+        let introduction = self.introduction.take();
+        release(resolved);
+        match introduction {
+            Introduction::Made(reference) => Some(reference),
+            Introduction::NotAsked | Introduction::Asked => None,
+        }
+    }
+
+    /// Whether `reference` was asked to introduce itself, which it then has done.
+    pub(crate) fn introduce(&self, reference: &Rc<Reference>) -> bool {
+        match self.introduction.take() {
+            Introduction::Asked => {
+                let made = Introduction::Made(Rc::clone(reference));
+                self.introduction.set(made);
+                true
+            }
+            other => {
+                self.introduction.set(other);
+                false
+            }
         }
     }
 
@@ -149,6 +243,17 @@ impl Boundary {
         self.carry_unresolved(nearest(hook), travel)
     }
 
+    /// [`Boundary::carry`] for a capability in results that may not be there yet. It keeps their call,
+    /// and so the call's guard.
+    pub(crate) fn carry_promised(
+        self: &Rc<Self>,
+        hook: Box<dyn ClientHook>,
+        travel: Direction,
+        guard: Option<Guard>,
+    ) -> Box<dyn ClientHook> {
+        self.carry_with(nearest(hook), travel, guard)
+    }
+
     /// [`Boundary::carry`] for a capability that is not to be looked through. Whoever is asked for
     /// one step of a resolution takes one step.
     pub(crate) fn carry_unresolved(
@@ -156,33 +261,34 @@ impl Boundary {
         hook: Box<dyn ClientHook>,
         travel: Direction,
     ) -> Box<dyn ClientHook> {
-        let (brand, address) = (hook.get_brand(), hook.get_ptr());
-        if brand == self.brand()
-            && let Some(reference) = self.find(|open| open.by_address.get(&address).cloned())
-        {
+        self.carry_with(hook, travel, None)
+    }
+
+    fn carry_with(
+        self: &Rc<Self>,
+        hook: Box<dyn ClientHook>,
+        travel: Direction,
+        guard: Option<Guard>,
+    ) -> Box<dyn ClientHook> {
+        if let Some(reference) = self.reference_behind(&*hook) {
             // Comes home, or is already what the other side may hold.
             if reference.direction() != travel {
                 return Box::new(ReferenceHook(reference));
             }
-            return match reference.target() {
-                Ok(target) => target.add_ref(),
-                Err(reason) => broken::client(reason),
-            };
+            return reference.bare();
         }
         let target = Target {
             direction: travel.reverse(),
-            brand,
-            address,
+            brand: hook.get_brand(),
+            address: hook.get_ptr(),
         };
-        if let Some(reference) = self.find(|open| open.by_target.get(&target).cloned()) {
+        if let Some(reference) = self.find(&target) {
             return Box::new(ReferenceHook(reference));
         }
-        let reference = Rc::new(Reference::new(Rc::clone(self), target, Rc::from(hook)));
+        let reference = Rc::new(Reference::new(Rc::clone(self), target, hook, guard));
         let revoked = match &mut *self.state.borrow_mut() {
             State::Open(open) => {
-                let weak = Rc::downgrade(&reference);
-                open.by_address.insert(reference.address(), weak.clone());
-                open.by_target.insert(target, weak);
+                open.by_target.insert(target, Rc::downgrade(&reference));
                 None
             }
             State::Revoked(reason) => Some(reason.clone()),
@@ -193,12 +299,9 @@ impl Boundary {
         }
     }
 
-    fn find(
-        &self,
-        look: impl FnOnce(&Registry) -> Option<Weak<Reference>>,
-    ) -> Option<Rc<Reference>> {
+    fn find(&self, target: &Target) -> Option<Rc<Reference>> {
         match &*self.state.borrow() {
-            State::Open(open) => look(open)?.upgrade(),
+            State::Open(open) => open.by_target.get(target)?.upgrade(),
             State::Revoked(_) => None,
         }
     }
@@ -206,7 +309,6 @@ impl Boundary {
     /// Forgets a reference that is being dropped.
     pub(crate) fn forget_reference(&self, target: &Target, reference: &Reference) {
         if let State::Open(open) = &mut *self.state.borrow_mut() {
-            open.by_address.remove(&reference.address());
             let is_this = |held: &Weak<Reference>| std::ptr::eq(held.as_ptr(), reference);
             if open.by_target.get(target).is_some_and(is_this) {
                 open.by_target.remove(target);
@@ -214,22 +316,17 @@ impl Boundary {
         }
     }
 
-    /// Notes something under way. Returns its number, for [`Boundary::forget_call`].
-    pub(crate) fn note_call(&self, call: Weak<dyn Sever>) -> Result<u64, Error> {
+    /// Notes something under way. Returns its place, for [`Boundary::forget_call`].
+    pub(crate) fn note_call(&self, call: Weak<dyn Sever>) -> Result<usize, Error> {
         match &mut *self.state.borrow_mut() {
-            State::Open(open) => {
-                let number = open.next_call;
-                open.next_call = number.wrapping_add(1);
-                open.calls.insert(number, call);
-                Ok(number)
-            }
+            State::Open(open) => Ok(open.calls.note(call)),
             State::Revoked(reason) => Err(reason.clone()),
         }
     }
 
-    pub(crate) fn forget_call(&self, number: u64) {
+    pub(crate) fn forget_call(&self, place: usize) {
         if let State::Open(open) = &mut *self.state.borrow_mut() {
-            open.calls.remove(&number);
+            open.calls.forget(place);
         }
     }
 
@@ -241,26 +338,34 @@ impl Boundary {
                 State::Revoked(_) => return,
             },
         };
+        self.open.set(false);
         let mut severed = Severed::default();
         // Newest first: when a call that others wait behind is dropped, its server starts the next
         // in line, unless that one has been dropped before.
-        for call in registry.calls.into_values().rev() {
+        for call in registry.calls.newest_first() {
             if let Some(call) = call.upgrade() {
                 call.sever(&mut severed);
             }
         }
-        for reference in registry.by_address.into_values() {
+        for reference in registry.by_target.into_values() {
             if let Some(reference) = reference.upgrade() {
                 reference.sever(&mut severed);
             }
         }
         severed.wakers.into_iter().for_each(Waker::wake);
-        severed.remains.into_iter().for_each(release);
+        for remains in severed.remains {
+            match remains {
+                Remains::Target(target) => release(target),
+                Remains::Pipeline(pipeline) => release(pipeline),
+                Remains::Response(response) => release(response),
+                Remains::Other(other) => release(other),
+            }
+        }
     }
 
     pub(crate) fn live_references(&self) -> usize {
         match &*self.state.borrow() {
-            State::Open(open) => open.by_address.len(),
+            State::Open(open) => open.by_target.len(),
             State::Revoked(_) => 0,
         }
     }

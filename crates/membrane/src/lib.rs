@@ -31,7 +31,9 @@
 mod anchor;
 mod boundary;
 mod broken;
+mod calls;
 mod flight;
+mod held;
 mod membrane;
 mod nesting;
 mod payload;

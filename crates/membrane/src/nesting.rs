@@ -32,18 +32,26 @@ pub(crate) struct Level(&'static LocalKey<Cell<u32>>);
 
 impl Level {
     /// Refuses when `MAX_NESTING` levels are taken.
+    #[inline]
     pub(crate) fn enter(counter: &'static LocalKey<Cell<u32>>) -> Result<Self, Error> {
-        if counter.get() >= MAX_NESTING {
-            return Err(Error::failed(format!(
-                "{TOO_DEEP}: more than {MAX_NESTING} membranes one within another"
-            )));
+        let level = counter.get();
+        if level >= MAX_NESTING {
+            return Err(too_deep());
         }
-        counter.set(counter.get().saturating_add(1));
+        counter.set(level.saturating_add(1));
         Ok(Self(counter))
     }
 }
 
+#[cold]
+fn too_deep() -> Error {
+    Error::failed(format!(
+        "{TOO_DEEP}: more than {MAX_NESTING} membranes one within another"
+    ))
+}
+
 impl Drop for Level {
+    #[inline]
     fn drop(&mut self) {
         self.0.set(self.0.get().saturating_sub(1));
     }

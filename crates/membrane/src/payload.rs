@@ -3,6 +3,7 @@
 //! A message without capabilities is passed on as it is. One that is read with capabilities in it
 //! is copied, into a message of its own size, because a reader's capability table cannot be
 //! exchanged. One that is still being written needs no copy: see [`WrittenCaps`].
+//! What is copied is let go of at once, so that whoever keeps results keeps nothing of the other side.
 
 use std::cell::OnceCell;
 use std::rc::Rc;
@@ -16,6 +17,7 @@ use capnp::{Error, Word, any_pointer};
 
 use crate::anchor;
 use crate::boundary::Boundary;
+use crate::flight::Flight;
 use crate::nesting::{Level, READS};
 use crate::policy::Direction;
 use crate::release::release;
@@ -141,25 +143,77 @@ impl Drop for CarriedParams {
     }
 }
 
+/// The results of a call, on the caller's side.
+///
+/// They are looked at when they are read. Until then they are in the flight's hands, where revocation
+/// finds them; what is read afterwards holds nothing of the other side.
+struct CarriedResponse {
+    flight: Rc<Flight<Response<any_pointer::Owned>>>,
+    read: OnceCell<Read>,
+}
+
+enum Read {
+    Plain(Box<dyn ResponseHook>),
+    Copied(Copied),
+}
+
 /// Takes a response across.
 pub(crate) fn response(
-    boundary: &Rc<Boundary>,
-    travel: Direction,
+    flight: &Rc<Flight<Response<any_pointer::Owned>>>,
     response: Response<any_pointer::Owned>,
 ) -> Result<Response<any_pointer::Owned>, Error> {
-    let copied = Copied::new(boundary, travel, response.hook.get()?)?;
-    match copied {
-        None => Ok(response),
-        Some(copied) => {
-            release(response);
-            Ok(Response::new(Box::new(copied)))
+    flight.response.fill(response.hook);
+    Ok(Response::new(Box::new(CarriedResponse {
+        flight: Rc::clone(flight),
+        read: OnceCell::new(),
+    })))
+}
+
+impl CarriedResponse {
+    /// Looks at the results for the first time.
+    fn look(&self) -> Result<Read, Error> {
+        let flight = &self.flight;
+        flight.boundary.open()?;
+        let original = flight.response.take();
+        let original = original.ok_or_else(|| flight.boundary.gone())?;
+        let copied = original
+            .get()
+            .and_then(|original| Copied::new(&flight.boundary, flight.travel, original));
+        flight.boundary.open()?;
+        match copied {
+            Ok(None) => Ok(Read::Plain(original)),
+            Ok(Some(copied)) => {
+                release(original);
+                Ok(Read::Copied(copied))
+            }
+            Err(error) => {
+                flight.response.fill(original);
+                Err(error)
+            }
         }
     }
 }
 
-impl ResponseHook for Copied {
+impl ResponseHook for CarriedResponse {
     fn get(&self) -> Result<any_pointer::Reader<'_>, Error> {
-        Copied::get(self)
+        if self.read.get().is_none() {
+            let read = self.look()?;
+            // Looking at the results ran other hooks; one that came back here was first.
+            let _ = self.read.set(read);
+        }
+        match self.read.get() {
+            Some(Read::Plain(original)) => original.get(),
+            Some(Read::Copied(copied)) => copied.get(),
+            None => Err(self.flight.boundary.gone()),
+        }
+    }
+}
+
+impl Drop for CarriedResponse {
+    fn drop(&mut self) {
+        if let Some(Read::Plain(original)) = self.read.take() {
+            release(original);
+        }
     }
 }
 
@@ -185,13 +239,40 @@ impl WrittenCaps {
         buffer
     }
 
-    /// Takes what was written since the last time across.
+    /// Whether all that was written has been taken across.
+    #[inline]
+    pub(crate) fn is_settled(&self) -> bool {
+        self.bare.len() == self.settled
+    }
+
+    /// Takes what was written since the last time across. The writer may go on.
     pub(crate) fn settle(
         &mut self,
         buffer: any_pointer::Builder<'_>,
+        boundary: &Rc<Boundary>,
+        travel: Direction,
+    ) -> Result<(), Error> {
+        let get = |cap: &mut Option<Box<dyn ClientHook>>| cap.as_ref().map(|cap| cap.add_ref());
+        self.cross(buffer, get, |cap| boundary.carry(cap, travel))
+    }
+
+    /// Takes what was written since the last time across, for good: the writer sees it no more.
+    pub(crate) fn finish(
+        &mut self,
+        buffer: any_pointer::Builder<'_>,
+        boundary: &Rc<Boundary>,
+        travel: Direction,
+    ) -> Result<(), Error> {
+        self.cross(buffer, Option::take, |cap| boundary.carry(cap, travel))
+    }
+
+    fn cross(
+        &mut self,
+        buffer: any_pointer::Builder<'_>,
+        get: impl Fn(&mut Option<Box<dyn ClientHook>>) -> Option<Box<dyn ClientHook>>,
         carry: impl Fn(Box<dyn ClientHook>) -> Box<dyn ClientHook>,
     ) -> Result<(), Error> {
-        if self.bare.len() == self.settled {
+        if self.is_settled() {
             return Ok(());
         }
         // A capability gets into a buffer's table by being written to a place in the buffer. One
@@ -199,17 +280,23 @@ impl WrittenCaps {
         let Some(mut place) = anchor::find(buffer)? else {
             return Ok(());
         };
-        let last = place.bare(&mut self.bare)?;
-        for cap in self.bare.iter().skip(self.settled) {
+        let first = place.bare(&mut self.bare)?;
+        let is_first = |cap: &dyn ClientHook| {
+            (cap.get_brand(), cap.get_ptr()) == (first.get_brand(), first.get_ptr())
+        };
+        let mut restored = false;
+        for cap in self.bare.iter_mut().skip(self.settled) {
             // An empty entry cannot come about: capabilities are only ever added. It would shift
             // all that follow.
-            let cap = cap
-                .as_ref()
+            let cap = get(cap)
                 .ok_or_else(|| Error::failed("a capability was taken from the table".into()))?;
-            place.write(carry(cap.add_ref()));
+            restored = is_first(&*cap);
+            place.write(carry(cap));
         }
-        place.write(carry(last.add_ref()));
-        self.bare.push(Some(last));
+        if !restored {
+            place.write(carry(first.add_ref()));
+            self.bare.push(Some(first));
+        }
         self.settled = self.bare.len();
         Ok(())
     }

@@ -1,60 +1,42 @@
 //! The results of a call before they are there, as the other side sees them.
 
-use std::cell::RefCell;
 use std::rc::Rc;
 
-use capnp::Error;
+use capnp::any_pointer;
+use capnp::capability::Response;
 use capnp::private::capability::{ClientHook, PipelineHook, PipelineOp};
 
-use crate::boundary::{Boundary, Sever, Severed};
 use crate::broken;
+use crate::flight::Flight;
 use crate::nesting::{CALLS, Level};
-use crate::policy::Direction;
 use crate::release::release;
 
 /// A pipeline whose capabilities are carried across as they are taken from it.
-pub(crate) struct CarriedPipeline(Rc<Carried>);
-
-struct Carried {
-    boundary: Rc<Boundary>,
-    number: u64,
-    travel: Direction,
-    inner: Rc<Inner>,
-}
-
-/// Empty once severed.
-struct Inner(RefCell<Option<Rc<dyn PipelineHook>>>);
+pub(crate) struct CarriedPipeline(Rc<Flight<Response<any_pointer::Owned>>>);
 
 impl CarriedPipeline {
-    /// Fails if the boundary has been revoked.
-    pub(crate) fn new(
-        boundary: Rc<Boundary>,
-        travel: Direction,
-        inner: Box<dyn PipelineHook>,
-    ) -> Result<Self, Error> {
-        let inner = Rc::new(Inner(RefCell::new(Some(Rc::from(inner)))));
-        let number = boundary.note_call(Rc::downgrade(&inner) as _)?;
-        Ok(Self(Rc::new(Carried {
-            boundary,
-            number,
-            travel,
-            inner,
-        })))
+    pub(crate) fn new(flight: Rc<Flight<Response<any_pointer::Owned>>>) -> Self {
+        let pipelines = &flight.pipelines;
+        pipelines.set(pipelines.get().saturating_add(1));
+        Self(flight)
     }
 
     fn take_cap(
         &self,
-        take: impl FnOnce(&dyn PipelineHook) -> Box<dyn ClientHook>,
+        take: impl FnOnce(&(dyn PipelineHook + 'static)) -> Box<dyn ClientHook>,
     ) -> Box<dyn ClientHook> {
-        let inner = self.0.inner.0.borrow().clone();
+        let flight = &self.0;
         let taken = Level::enter(&CALLS).and_then(|_level| {
-            self.0.boundary.open()?;
-            inner
-                .map(|inner| take(&*inner))
-                .ok_or_else(|| Error::disconnected("the call was revoked".into()))
+            flight.boundary.open()?;
+            flight
+                .pipeline
+                .with(&flight.boundary, take)
+                .ok_or_else(|| flight.boundary.gone())
         });
         match taken {
-            Ok(hook) => self.0.boundary.carry(hook, self.0.travel),
+            Ok(hook) => flight
+                .boundary
+                .carry_promised(hook, flight.travel, flight.guard()),
             Err(error) => broken::client(error),
         }
     }
@@ -62,7 +44,7 @@ impl CarriedPipeline {
 
 impl PipelineHook for CarriedPipeline {
     fn add_ref(&self) -> Box<dyn PipelineHook> {
-        Box::new(Self(Rc::clone(&self.0)))
+        Box::new(Self::new(Rc::clone(&self.0)))
     }
 
     fn get_pipelined_cap(&self, ops: &[PipelineOp]) -> Box<dyn ClientHook> {
@@ -74,18 +56,15 @@ impl PipelineHook for CarriedPipeline {
     }
 }
 
-impl Sever for Inner {
-    fn sever(&self, severed: &mut Severed) {
-        if let Some(inner) = self.0.borrow_mut().take() {
-            severed.remains.push(Box::new(inner));
-        }
-    }
-}
-
-impl Drop for Carried {
+impl Drop for CarriedPipeline {
     fn drop(&mut self) {
-        self.boundary.forget_call(self.number);
-        let inner = self.inner.0.borrow_mut().take();
-        release(inner);
+        let left = self.0.pipelines.get().saturating_sub(1);
+        self.0.pipelines.set(left);
+        // The results may be held for long after.
+        if left == 0
+            && let Some(pipeline) = self.0.pipeline.take()
+        {
+            release(pipeline);
+        }
     }
 }

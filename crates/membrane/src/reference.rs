@@ -3,17 +3,17 @@
 //! A [`Reference`] is one target seen through one boundary; all hooks for it share it, so its
 //! address is the wrapped capability's identity. It holds the target until revocation takes it.
 
-use std::any::Any;
-use std::cell::RefCell;
+use std::cell::Cell;
 use std::rc::Rc;
 
 use capnp::capability::{Promise, Request};
 use capnp::private::capability::{ClientHook, ParamsHook, ResultsHook};
 use capnp::{Error, MessageSize, any_pointer};
 
-use crate::boundary::{Boundary, Sever, Severed, Target};
+use crate::boundary::{Boundary, Passage, Remains, Sever, Severed, Target};
 use crate::broken;
-use crate::flight;
+use crate::flight::{Flight, Guard};
+use crate::held::Held;
 use crate::nesting::{CALLS, Level};
 use crate::payload::CarriedParams;
 use crate::policy::{Call, Direction};
@@ -29,19 +29,23 @@ pub(crate) struct Reference {
     boundary: Rc<Boundary>,
     identity: Target,
     /// Empty once severed.
-    target: RefCell<Option<Rc<dyn ClientHook>>>,
+    target: Held<dyn ClientHook>,
+    /// Of the call in whose results it was promised, until it is known what it is.
+    guard: Cell<Option<Guard>>,
 }
 
 impl Reference {
     pub(crate) fn new(
         boundary: Rc<Boundary>,
         identity: Target,
-        target: Rc<dyn ClientHook>,
+        target: Box<dyn ClientHook>,
+        guard: Option<Guard>,
     ) -> Self {
         Self {
             boundary,
             identity,
-            target: RefCell::new(Some(target)),
+            target: Held::new(target),
+            guard: Cell::new(guard),
         }
     }
 
@@ -55,52 +59,92 @@ impl Reference {
         std::ptr::from_ref(self).addr()
     }
 
-    /// The bare target, or the reason why it is gone.
-    pub(crate) fn target(&self) -> Result<Rc<dyn ClientHook>, Error> {
-        let target = self.target.borrow().clone();
-        match target {
-            Some(target) => Ok(target),
-            None => Err(self
-                .boundary
-                .reason()
-                .unwrap_or_else(|| Error::disconnected("the capability was revoked".into()))),
-        }
+    /// The bare target, or what says why it is gone.
+    pub(crate) fn bare(&self) -> Box<dyn ClientHook> {
+        self.with_target(|target| target.add_ref())
+            .unwrap_or_else(broken::client)
     }
 
-    /// Asks the policy. Returns what is to be called, and the call's guard.
-    fn admit(&self, interface_id: u64, method_id: u16) -> Result<Admitted, Error> {
-        let passage = self.boundary.admit(Call {
-            interface_id,
-            method_id,
-            direction: self.direction(),
-        })?;
-        let target = match passage.instead {
-            Some(instead) => Rc::from(instead),
-            None => self.target()?,
-        };
-        Ok((target, passage.guard))
+    /// Uses the bare target. Fails with the reason if it is gone.
+    fn with_target<R>(
+        &self,
+        using: impl FnOnce(&(dyn ClientHook + 'static)) -> R,
+    ) -> Result<R, Error> {
+        let result = self.target.with(&self.boundary, |target| {
+            self.let_go_of_call(target);
+            using(target)
+        });
+        result.ok_or_else(|| self.boundary.gone())
+    }
+
+    /// Once it is known what the target is, the call that promised it is over.
+    fn let_go_of_call(&self, target: &dyn ClientHook) {
+        if let Some(guard) = self.guard.take() {
+            match target.get_resolved() {
+                Some(_) => release(guard),
+                None => self.guard.set(Some(guard)),
+            }
+        }
     }
 }
 
-type Admitted = (Rc<dyn ClientHook>, Option<Box<dyn Any>>);
-
 impl Sever for Reference {
     fn sever(&self, severed: &mut Severed) {
-        if let Some(target) = self.target.borrow_mut().take() {
-            severed.remains.push(Box::new(target));
-        }
+        severed
+            .remains
+            .extend(self.target.take().map(Remains::Target));
+        let guard = self.guard.take();
+        severed
+            .remains
+            .extend(guard.map(|guard| Remains::Other(Box::new(guard))));
     }
 }
 
 impl Drop for Reference {
     fn drop(&mut self) {
         self.boundary.forget_reference(&self.identity, self);
-        release(self.target.take());
+        if let Some(target) = self.target.take() {
+            release(target);
+        }
+        if let Some(guard) = self.guard.take() {
+            release(guard);
+        }
     }
 }
 
 /// The hook for a [`Reference`].
 pub(crate) struct ReferenceHook(pub(crate) Rc<Reference>);
+
+impl ReferenceHook {
+    fn try_call(
+        &self,
+        interface_id: u64,
+        method_id: u16,
+        params: Box<dyn ParamsHook>,
+        results: Box<dyn ResultsHook>,
+    ) -> Result<Promise<(), Error>, Error> {
+        let _level = Level::enter(&CALLS)?;
+        let (boundary, direction) = (&self.0.boundary, self.0.direction());
+        let Passage { guard, instead } = boundary.admit(Call {
+            interface_id,
+            method_id,
+            direction,
+        })?;
+        let travel = direction.reverse();
+        let flight = Flight::begin(boundary, travel, guard)?;
+        let params = CarriedParams::new(Rc::clone(boundary), direction, params);
+        let results =
+            CarriedResults::new(Rc::clone(boundary), travel, results, Rc::downgrade(&flight));
+        let call = |target: &(dyn ClientHook + 'static)| {
+            target.call(interface_id, method_id, Box::new(params), Box::new(results))
+        };
+        let promise = match instead {
+            Some(instead) => call(&*instead),
+            None => self.0.with_target(call)?,
+        };
+        flight.run(promise, |flight, ()| flight.check_fault())
+    }
+}
 
 impl ClientHook for ReferenceHook {
     fn add_ref(&self) -> Box<dyn ClientHook> {
@@ -114,8 +158,8 @@ impl ClientHook for ReferenceHook {
         size_hint: Option<MessageSize>,
     ) -> Request<any_pointer::Owned, any_pointer::Owned> {
         let made = Level::enter(&CALLS).and_then(|_level| {
-            let target = self.0.target()?;
-            Ok(target.new_call(interface_id, method_id, size_hint).hook)
+            self.0
+                .with_target(|target| target.new_call(interface_id, method_id, size_hint).hook)
         });
         match made {
             Ok(inner) => Request::new(Box::new(CarriedRequest::new(
@@ -138,17 +182,8 @@ impl ClientHook for ReferenceHook {
         params: Box<dyn ParamsHook>,
         results: Box<dyn ResultsHook>,
     ) -> Promise<(), Error> {
-        let boundary = &self.0.boundary;
-        let made = Level::enter(&CALLS).and_then(|_level| {
-            let (target, guard) = self.0.admit(interface_id, method_id)?;
-            let travel = self.0.direction();
-            let params = CarriedParams::new(Rc::clone(boundary), travel, params);
-            let (results, fault) =
-                CarriedResults::new(Rc::clone(boundary), travel.reverse(), results);
-            let promise = target.call(interface_id, method_id, Box::new(params), Box::new(results));
-            flight::guard(boundary, promise, guard, move |()| fault.check())
-        });
-        made.unwrap_or_else(Promise::err)
+        self.try_call(interface_id, method_id, params, results)
+            .unwrap_or_else(Promise::err)
     }
 
     fn get_brand(&self) -> usize {
@@ -160,8 +195,11 @@ impl ClientHook for ReferenceHook {
     }
 
     fn get_resolved(&self) -> Option<Box<dyn ClientHook>> {
+        if self.0.boundary.introduce(&self.0) {
+            return None;
+        }
         let _level = Level::enter(&CALLS).ok()?;
-        let resolved = self.0.target().ok()?.get_resolved()?;
+        let resolved = self.0.with_target(|target| target.get_resolved()).ok()??;
         let travel = self.0.direction().reverse();
         Some(self.0.boundary.carry_unresolved(resolved, travel))
     }
@@ -171,16 +209,15 @@ impl ClientHook for ReferenceHook {
         if let Some(resolved) = self.get_resolved() {
             return Some(Promise::ok(resolved));
         }
-        let boundary = &self.0.boundary;
         let asked = Level::enter(&CALLS).and_then(|_level| {
-            let Some(promise) = self.0.target()?.when_more_resolved() else {
+            let Some(promise) = self.0.with_target(|target| target.when_more_resolved())? else {
                 return Ok(None);
             };
-            let (carrier, travel) = (Rc::clone(boundary), self.0.direction().reverse());
-            flight::guard(boundary, promise, None, move |resolved| {
-                Ok(carrier.carry_unresolved(resolved, travel))
-            })
-            .map(Some)
+            Flight::begin(&self.0.boundary, self.0.direction().reverse(), None)?
+                .run(promise, |flight, resolved| {
+                    Ok(flight.boundary.carry_unresolved(resolved, flight.travel))
+                })
+                .map(Some)
         });
         asked.unwrap_or_else(|error| Some(Promise::err(error)))
     }

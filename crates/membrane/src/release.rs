@@ -2,58 +2,66 @@
 //!
 //! A target dropped by a membrane may hold a reference through another membrane, whose target may
 //! hold the next. Dropping such a chain in place takes a stack as deep as the chain is long.
-//! Here the outermost drop does the work of those within it, one after the other, in order.
+//! Here a few drops run one within another, which is what calls need; for those deeper down the outermost
+//! does the work, one after the other, in order.
 
 use std::any::Any;
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 
-struct Yard {
-    busy: Cell<bool>,
-    waiting: RefCell<VecDeque<Box<dyn Any>>>,
-}
+/// How many drops may run one within another before the next has to wait.
+const MAX_DEPTH: usize = 8;
 
 thread_local! {
-    static YARD: Yard = const {
-        Yard {
-            busy: Cell::new(false),
-            waiting: RefCell::new(VecDeque::new()),
-        }
-    };
+    static DEPTH: Cell<usize> = const { Cell::new(0) };
+    /// Whether anything may be in `WAITING`: asked far more often than that is used.
+    static ANY_WAITING: Cell<bool> = const { Cell::new(false) };
+    static WAITING: RefCell<VecDeque<Box<dyn Any>>> = const { RefCell::new(VecDeque::new()) };
 }
 
-/// Drops `value`: now, or, within another release, before that one returns.
+/// Drops `value`: now, or, deep within other releases, before the outermost returns.
+#[inline]
 pub(crate) fn release<T: 'static>(value: T) {
-    let mut value = Some(value);
-    let nested = YARD.try_with(|yard| {
-        let nested = yard.busy.replace(true);
-        if nested && let Some(value) = value.take() {
-            yard.waiting.borrow_mut().push_back(Box::new(value));
-        }
-        nested
-    });
-    // While the thread's own storage is being torn down there is no yard: drop in place.
-    let outermost = matches!(nested, Ok(false)).then(|| Outermost);
-    drop(value);
-    if outermost.is_some() {
-        while let Some(next) = next() {
-            drop(next);
-        }
+    let depth = DEPTH.get();
+    if depth >= MAX_DEPTH {
+        return postpone(value);
     }
+    DEPTH.set(depth.saturating_add(1));
+    let restored = Restore(depth);
+    drop(value);
+    if depth == 0 && ANY_WAITING.get() {
+        drop_waiting();
+    }
+    drop(restored);
 }
 
-fn next() -> Option<Box<dyn Any>> {
-    YARD.try_with(|yard| yard.waiting.borrow_mut().pop_front())
-        .ok()
-        .flatten()
+#[cold]
+fn postpone<T: 'static>(value: T) {
+    let mut value = Some(value);
+    // While the thread's own storage is being torn down there is no list: it is dropped here.
+    let _ = WAITING.try_with(|waiting| {
+        if let Some(value) = value.take() {
+            waiting.borrow_mut().push_back(Box::new(value));
+            ANY_WAITING.set(true);
+        }
+    });
 }
 
-/// Ends the outermost release, also when a destructor panicked.
-struct Outermost;
+#[cold]
+fn drop_waiting() {
+    let next = || WAITING.try_with(|waiting| waiting.borrow_mut().pop_front());
+    while let Ok(Some(next)) = next() {
+        drop(next);
+    }
+    ANY_WAITING.set(false);
+}
 
-impl Drop for Outermost {
+/// Restores the depth that was, also when a destructor panicked.
+struct Restore(usize);
+
+impl Drop for Restore {
     fn drop(&mut self) {
-        let _ = YARD.try_with(|yard| yard.busy.set(false));
+        DEPTH.set(self.0);
     }
 }
 

@@ -14,7 +14,7 @@ use capnp::{Error, any_pointer};
 
 use crate::boundary::Boundary;
 use crate::broken;
-use crate::flight;
+use crate::flight::Flight;
 use crate::nesting::{CALLS, Level};
 use crate::payload::{self, WrittenCaps};
 use crate::pipeline::CarriedPipeline;
@@ -45,11 +45,12 @@ impl CarriedRequest {
         if let Some(instead) = passage.instead {
             self.redirect(&*instead)?;
         }
-        let (boundary, travel) = (&self.boundary, self.call.direction);
-        self.caps
-            .settle(self.inner.get(), |cap| boundary.carry(cap, travel))?;
-        // Looking at the capabilities ran other hooks.
-        self.boundary.open()?;
+        if !self.caps.is_settled() {
+            let (boundary, travel) = (&self.boundary, self.call.direction);
+            self.caps.finish(self.inner.get(), boundary, travel)?;
+            // Looking at the capabilities ran other hooks.
+            self.boundary.open()?;
+        }
         Ok((self.inner, passage.guard))
     }
 
@@ -78,23 +79,22 @@ impl CarriedRequest {
         let boundary = Rc::clone(&self.boundary);
         let travel = self.call.direction.reverse();
         let (request, guard) = self.admit()?;
+        let flight = Flight::begin(&boundary, travel, guard)?;
         let RemotePromise { promise, pipeline } = request.send();
-        let carrier = Rc::clone(&boundary);
-        let promise = flight::guard(&boundary, promise, guard, move |response| {
-            payload::response(&carrier, travel, response)
-        })?;
-        let pipeline = CarriedPipeline::new(boundary, travel, pipeline.hook)?;
+        flight.pipeline.fill(pipeline.hook);
+        let pipeline = Box::new(CarriedPipeline::new(Rc::clone(&flight)));
         Ok(RemotePromise {
-            promise,
-            pipeline: any_pointer::Pipeline::new(Box::new(pipeline)),
+            promise: flight.run(promise, payload::response)?,
+            pipeline: any_pointer::Pipeline::new(pipeline),
         })
     }
 
     fn try_send_streaming(self) -> Result<Promise<(), Error>, Error> {
         let _level = Level::enter(&CALLS)?;
         let boundary = Rc::clone(&self.boundary);
+        let travel = self.call.direction.reverse();
         let (request, guard) = self.admit()?;
-        flight::guard(&boundary, request.send_streaming(), guard, Ok)
+        Flight::begin(&boundary, travel, guard)?.run(request.send_streaming(), |_, ()| Ok(()))
     }
 }
 

@@ -3,14 +3,14 @@
 //! The target writes straight into the caller's results. What it puts there is taken across when
 //! the target lets go of them, or lets pipelined calls start.
 
-use std::cell::RefCell;
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 
 use capnp::capability::{Promise, RemotePromise};
 use capnp::private::capability::{PipelineHook, RequestHook, ResultsHook};
 use capnp::{Error, any_pointer};
 
 use crate::boundary::Boundary;
+use crate::flight::Flight;
 use crate::payload::WrittenCaps;
 use crate::policy::Direction;
 use crate::release::release;
@@ -21,47 +21,42 @@ pub(crate) struct CarriedResults {
     /// There until dropped.
     outer: Option<Box<dyn ResultsHook>>,
     caps: WrittenCaps,
-    fault: Fault,
-}
-
-/// Why results could not be taken across, if they could not: a destructor cannot return it.
-#[derive(Clone, Default)]
-pub(crate) struct Fault(Rc<RefCell<Option<Error>>>);
-
-impl Fault {
-    pub(crate) fn check(&self) -> Result<(), Error> {
-        self.0.borrow_mut().take().map_or(Ok(()), Err)
-    }
+    call: Weak<Flight<()>>,
 }
 
 impl CarriedResults {
-    /// The hook for the target, and what will be known of it when the call has ended.
+    /// The hook for the target of a call. Why results could not be taken across is told to the `call`.
     pub(crate) fn new(
         boundary: Rc<Boundary>,
         travel: Direction,
         outer: Box<dyn ResultsHook>,
-    ) -> (Self, Fault) {
-        let fault = Fault::default();
-        let results = Self {
+        call: Weak<Flight<()>>,
+    ) -> Self {
+        Self {
             boundary,
             travel,
             outer: Some(outer),
             caps: WrittenCaps::default(),
-            fault: fault.clone(),
-        };
-        (results, fault)
+            call,
+        }
     }
 
-    fn settle(&mut self) -> Result<(), Error> {
+    /// Takes across what was written, `by` one way or the other.
+    fn cross(&mut self, by: Cross) -> Result<(), Error> {
         let Some(outer) = &mut self.outer else {
             return Ok(());
         };
         self.boundary.open()?;
-        let (boundary, travel) = (&self.boundary, self.travel);
-        self.caps
-            .settle(outer.get()?, |cap| boundary.carry(cap, travel))
+        if self.caps.is_settled() {
+            return Ok(());
+        }
+        by(&mut self.caps, outer.get()?, &self.boundary, self.travel)
     }
 }
+
+/// [`WrittenCaps::settle`] or [`WrittenCaps::finish`].
+type Cross =
+    fn(&mut WrittenCaps, any_pointer::Builder<'_>, &Rc<Boundary>, Direction) -> Result<(), Error>;
 
 fn gone() -> Error {
     Error::failed("results used after they were dropped".into())
@@ -76,7 +71,7 @@ impl ResultsHook for CarriedResults {
     }
 
     fn set_pipeline(&mut self) -> Result<(), Error> {
-        self.settle()?;
+        self.cross(WrittenCaps::settle)?;
         self.outer.as_mut().ok_or_else(gone)?.set_pipeline()
     }
 
@@ -107,8 +102,10 @@ impl ResultsHook for CarriedResults {
 
 impl Drop for CarriedResults {
     fn drop(&mut self) {
-        if let Err(error) = self.settle() {
-            *self.fault.0.borrow_mut() = Some(error);
+        if let Err(error) = self.cross(WrittenCaps::finish)
+            && let Some(call) = self.call.upgrade()
+        {
+            call.set_fault(error);
         }
         release(self.outer.take());
     }
