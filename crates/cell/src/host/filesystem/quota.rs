@@ -1,5 +1,6 @@
 //! Who is asked before a guest's files grow.
 
+use crate::budget::Charge;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Bytes that a [`Writable`](crate::Writable) may take from somebody, and gives back.
@@ -13,6 +14,17 @@ pub trait Quota: Send + Sync + 'static {
 
     /// Gives bytes back that were taken: never more than that in all.
     fn shrink(&self, bytes: u64);
+}
+
+/// A cell's files are held to its budget by `budget.open(Resource::Tmp)`, or `Resource::Var`.
+impl Quota for Charge {
+    fn grow(&self, bytes: u64) -> bool {
+        Charge::grow(self, bytes).is_ok()
+    }
+
+    fn shrink(&self, bytes: u64) {
+        Charge::shrink(self, bytes);
+    }
 }
 
 /// A quota that is the same number of bytes for ever.

@@ -121,6 +121,12 @@ impl Writable {
         }
     }
 
+    /// Waits until no change is under way. After the cells that have this have ended, nothing in the
+    /// directory changes any more once this is over, and it can be removed or copied.
+    pub async fn settled(&self) {
+        drop(self.tree.turn().await);
+    }
+
     fn opened(path: PathBuf, quota: Arc<dyn Quota>) -> Result<Self, WritableError> {
         let failed = |error: io::Error| WritableError::Io {
             path: path.clone(),

@@ -300,9 +300,8 @@ async fn a_change_that_nobody_waits_for_is_made_whole_or_not_at_all() {
         }
         drop(cell);
     }
-    // Behind whatever had begun.
-    allowed(guest.write(&file, 1, 0).await);
     guest.close(file);
+    guest.files.places[0].1.settled().await;
     assert_eq!(guest.quota.used(), guest.counted());
 }
 
@@ -341,4 +340,25 @@ async fn a_mebibyte_in_small_pieces_is_written_with_and_without_an_account() {
         "1 MiB in pieces of 4 KiB: {:?} plain, {:?} counted",
         medians[0], medians[1]
     );
+}
+
+#[tokio::test]
+async fn a_budget_is_a_quota_for_the_cell_and_those_above() {
+    use crate::{Allotment, Budget, Resource};
+    let allotment = |tmp_bytes| Allotment {
+        tmp_bytes: Some(tmp_bytes),
+        ..Allotment::default()
+    };
+    let above = Budget::root(&allotment(64 * KIB));
+    let budget = above.child(&allotment(64 * KIB)).unwrap();
+    let parent = tempfile::tempdir().unwrap();
+    let quota = Arc::new(budget.open(Resource::Tmp));
+    let tmp = Writable::open(parent.path(), quota).await.unwrap();
+    assert_eq!(above.left(Resource::Tmp), Some(60 * KIB));
+    let books = &tmp.tree.books;
+    assert_eq!(books.reserve(61 * KIB), Err(ErrorCode::Quota));
+    books.reserve(60 * KIB).unwrap();
+    assert_eq!(above.left(Resource::Tmp), Some(0));
+    drop(tmp);
+    assert_eq!(above.left(Resource::Tmp), Some(64 * KIB));
 }

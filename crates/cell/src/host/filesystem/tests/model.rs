@@ -11,6 +11,7 @@ const NAMES: [&str; 6] = ["a", "b", "d", "d/a", "d/e", "d/e/a"];
 #[derive(Clone, Debug)]
 enum Step {
     Open(usize, bool),
+    Enter(usize),
     Close(usize),
     Write(usize, u64, u64),
     Append(usize, u64),
@@ -29,6 +30,7 @@ fn step() -> impl Strategy<Value = Step> {
     let bytes = || 0..48 * KIB;
     prop_oneof![
         3 => (name(), any::<bool>()).prop_map(|(n, truncate)| Open(n, truncate)),
+        1 => name().prop_map(Enter),
         1 => any::<usize>().prop_map(Close),
         3 => (any::<usize>(), bytes(), bytes()).prop_map(|(f, b, o)| Write(f, b, o)),
         1 => (any::<usize>(), bytes()).prop_map(|(f, b)| Append(f, b)),
@@ -55,6 +57,10 @@ async fn take(guest: &mut Guest, open: &mut Vec<Fd>, step: Step) {
             let opened = guest.open(&tmp, NAMES[name], how).await;
             opened.map(|fd| open.push(fd))
         }
+        Step::Enter(name) => {
+            let opened = guest.directory(&tmp, NAMES[name]).await;
+            opened.map(|fd| open.push(fd))
+        }
         Step::Close(index) => {
             if !open.is_empty() {
                 let fd = open.swap_remove(index % open.len());
@@ -67,15 +73,17 @@ async fn take(guest: &mut Guest, open: &mut Vec<Fd>, step: Step) {
             None => Ok(()),
         },
         Step::Append(index, bytes) => match pick(index) {
-            Some(fd) => {
-                let stream = allowed(guest.view().append_via_stream(lend(&fd)));
-                let bytes = vec![2; usize::try_from(bytes).unwrap()];
-                let output = guest.output(&stream);
-                output.check_write().unwrap();
-                let _ = output.blocking_write_and_flush(bytes.into()).await;
-                guest.table.delete(stream).unwrap();
-                Ok(())
-            }
+            Some(fd) => match guest.view().append_via_stream(fd) {
+                Ok(stream) => {
+                    let bytes = vec![2; usize::try_from(bytes).unwrap()];
+                    let output = guest.output(&stream);
+                    output.check_write().unwrap();
+                    let _ = output.blocking_write_and_flush(bytes.into()).await;
+                    guest.table.delete(stream).unwrap();
+                    Ok(())
+                }
+                Err(error) => Err(error),
+            },
             None => Ok(()),
         },
         Step::Size(index, size) => match pick(index) {
