@@ -188,7 +188,30 @@ impl Deadline {
     }
 }
 
+/// Where a budget is in its tree: the first one, then each one down to it, then itself, so that no
+/// lineage is the beginning of another.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Lineage(Arc<[u64]>);
+
+impl Lineage {
+    /// Of those who have no budget.
+    pub(crate) fn nobody() -> Self {
+        Self(Arc::new([0]))
+    }
+
+    pub(crate) fn ids(&self) -> &[u64] {
+        &self.0
+    }
+}
+
+/// A number that no other budget has, and neither has nobody. Even, so that the one after it is free.
+fn new_id() -> u64 {
+    static NEXT: AtomicU64 = AtomicU64::new(2);
+    NEXT.fetch_add(2, Ordering::Relaxed)
+}
+
 struct Node {
+    id: u64,
     parent: Option<Budget>,
     /// Held by whoever charges anything in the whole tree, so that a charge that will be refused
     /// further up never shows, and never makes another one fail. Giving back goes without.
@@ -229,6 +252,7 @@ impl Budget {
     /// The first budget of a tree.
     pub fn root(allotment: &Allotment) -> Self {
         let node = Node {
+            id: new_id(),
             parent: None,
             charging: Arc::default(),
             held: Counters::new(allotment),
@@ -276,6 +300,7 @@ impl Budget {
         };
         let own = asked.wall_time.and_then(Deadline::after);
         let node = Node {
+            id: new_id(),
             parent: Some(self.clone()),
             charging: node.charging.clone(),
             held: Counters::new(asked),
@@ -335,6 +360,13 @@ impl Budget {
 
     pub(crate) fn ledger(&self) -> Option<&Ledger> {
         self.node.ledger.as_ref()
+    }
+
+    pub(crate) fn lineage(&self) -> Lineage {
+        let mut ids: Vec<_> = self.chain().map(|node| node.id).collect();
+        ids.reverse();
+        ids.push(self.node.id + 1);
+        Lineage(ids.into())
     }
 
     pub(crate) fn deadline(&self) -> Option<Deadline> {

@@ -219,7 +219,7 @@ impl Start {
             budget,
         } = self;
         let metered = Tank::is_needed(&limits, &budget);
-        let code = match program.code(metered).await {
+        let code = match program.code(metered, &budget).await {
             Ok(code) => code,
             Err(error) => {
                 return Exit::Failed {

@@ -7,6 +7,7 @@
 mod flavor;
 mod ticker;
 
+use crate::budget::{Budget, Lineage};
 use crate::cache::{CacheError, DiskCache};
 use crate::compile::Compiler;
 use crate::load::{LoadError, LoadLimits, Loader};
@@ -113,9 +114,23 @@ impl Engine {
     /// # Errors
     /// See [`LoadError`].
     pub async fn load(&self, wasm: Bytes) -> Result<Program, LoadError> {
+        self.load_at_turn(&Lineage::nobody(), wasm).await
+    }
+
+    /// As [`load`](Self::load), on behalf of a cell on this budget. When several want something loaded
+    /// they take turns, in the shape of the tree of their budgets: however much one of them, with
+    /// all below it, wants loaded, another one waits for one compilation at a time.
+    ///
+    /// # Errors
+    /// See [`LoadError`].
+    pub async fn load_for(&self, budget: &Budget, wasm: Bytes) -> Result<Program, LoadError> {
+        self.load_at_turn(&budget.lineage(), wasm).await
+    }
+
+    async fn load_at_turn(&self, whose: &Lineage, wasm: Bytes) -> Result<Program, LoadError> {
         let loader = &self.inner.loader;
-        let digest = loader.digest(&wasm).await?;
-        let code = loader.code(digest, false, &wasm).await?;
+        let digest = loader.digest(whose, &wasm).await?;
+        let code = loader.code(whose, digest, false, &wasm).await?;
         Ok(Program::new(self.clone(), digest, wasm, code))
     }
 

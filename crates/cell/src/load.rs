@@ -3,15 +3,18 @@
 //! Loading happens on threads of the engine's own, never on the caller's executor: looking up and
 //! linking on a few, compiling on fewer, so that a component that compiles for a minute does not hold
 //! up one that is in the cache. However many ask for the same component at a time, it is loaded once;
-//! callers who give up change nothing about that. What has been loaded stays in memory up to a bound,
-//! and on disk up to another. Refused are: what is no component, or too large, or not a command, or
-//! wants something that this host does not have, and whatever takes the compiler too long or too much.
+//! callers who give up change nothing about that. When there is more to do than threads to do it,
+//! those who asked take turns. What has been loaded stays in memory up to a bound, and on disk up to
+//! another. Refused are: what is no component, or too large, or not a command, or wants something that
+//! this host does not have, and whatever takes the compiler too long or too much.
 
 mod error;
 mod lane;
 mod link;
+mod turns;
 
 use crate::artifact::Artifact;
+use crate::budget::Lineage;
 use crate::cache::DiskCache;
 use crate::compile::{self, Compiler};
 use crate::digest::Digest;
@@ -95,8 +98,9 @@ pub(crate) struct Loader {
     memory: moka::sync::Cache<Key, Code>,
     /// What is being loaded.
     flights: Mutex<HashMap<Key, Flight>>,
-    lookups: Lane,
-    compilations: Lane,
+    /// Without a key: a component that is being named.
+    lookups: Lane<Option<Key>>,
+    compilations: Lane<Key>,
     compiled: AtomicU64,
 }
 
@@ -130,7 +134,7 @@ impl Loader {
     }
 
     /// Checks what can be told at a glance, and names the component.
-    pub(crate) async fn digest(&self, wasm: &Bytes) -> Result<Digest, LoadError> {
+    pub(crate) async fn digest(&self, whose: &Lineage, wasm: &Bytes) -> Result<Digest, LoadError> {
         link::check_header(wasm)?;
         let limit = self.limits.max_component_bytes;
         if wasm.len() > limit {
@@ -142,16 +146,17 @@ impl Loader {
         }
         let (sender, digest) = oneshot::channel();
         let bytes = wasm.clone();
-        self.lookups.submit(wasm.len(), move || {
+        self.lookups.submit(whose, None, wasm.len(), move || {
             // The caller may have given up.
             let _ = sender.send(Digest::of(&bytes));
         });
         digest.await.map_err(|_| LoadError::Overloaded)
     }
 
-    /// The code of the component `wasm`, whose digest is `digest`.
+    /// The code of the component `wasm`, whose digest is `digest`, at the turn of `whose`.
     pub(crate) async fn code(
         self: &Arc<Self>,
+        whose: &Lineage,
         digest: Digest,
         metered: bool,
         wasm: &Bytes,
@@ -162,9 +167,13 @@ impl Loader {
         }
         let (flight, landing) = self.join(key);
         if let Some(landing) = landing {
-            let (loader, wasm) = (self.clone(), wasm.clone());
-            self.lookups
-                .submit(wasm.len(), move || loader.look_up(landing, wasm));
+            let (loader, wasm, by) = (self.clone(), wasm.clone(), whose.clone());
+            self.lookups.submit(whose, Some(key), wasm.len(), move || {
+                loader.look_up(landing, &by, wasm);
+            });
+        } else {
+            self.lookups.join(&Some(key), whose);
+            self.compilations.join(&key, whose);
         }
         flight
             .await
@@ -193,7 +202,7 @@ impl Loader {
     }
 
     /// On a thread of its own: from memory or from the disk, or on to the compiler.
-    fn look_up(self: &Arc<Self>, landing: Landing, wasm: Bytes) {
+    fn look_up(self: &Arc<Self>, landing: Landing, whose: &Lineage, wasm: Bytes) {
         let key = landing.key;
         if let Some(code) = self.memory.get(&key) {
             return landing.land(Ok(code));
@@ -212,7 +221,7 @@ impl Loader {
             }
         }
         let loader = self.clone();
-        self.compilations.submit(wasm.len(), move || {
+        self.compilations.submit(whose, key, wasm.len(), move || {
             loader.compile(landing, &flavor, wasm);
         });
     }

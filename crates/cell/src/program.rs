@@ -176,11 +176,16 @@ impl Program {
         &self.engine
     }
 
-    /// The code to run, compiled if need be when it is the metered one.
-    pub(crate) async fn code(&self, metered: bool) -> Result<Code, crate::LoadError> {
+    /// The code to run, compiled if need be when it is the metered one, at the turn of `budget`.
+    pub(crate) async fn code(
+        &self,
+        metered: bool,
+        budget: &Budget,
+    ) -> Result<Code, crate::LoadError> {
         if metered {
             let loader = self.engine.loader();
-            loader.code(self.digest, true, &self.wasm).await
+            let whose = budget.lineage();
+            loader.code(&whose, self.digest, true, &self.wasm).await
         } else {
             Ok(self.code.clone())
         }

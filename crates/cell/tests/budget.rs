@@ -5,7 +5,8 @@
 mod support;
 
 use cell::{
-    Allotment, Bound, Budget, Control, Exit, Limits, Program, Resource, Setup, SpawnError, Status,
+    Allotment, Bound, Budget, Control, Engine, EngineOptions, Exit, Limits, LoadLimits, Program,
+    Resource, Setup, SpawnError, Status,
 };
 use std::num::NonZeroU32;
 use std::time::{Duration, Instant};
@@ -365,5 +366,45 @@ fn whoever_ends_a_cell_first_says_how_it_ended() {
             }))
             .await;
         assert_eq!(exit, said);
+    });
+}
+
+#[test]
+fn whoever_has_much_compiled_does_not_make_others_wait_for_all_of_it() {
+    const MANY: u64 = 30;
+    on_one_thread(async {
+        let engine = Engine::new(EngineOptions {
+            load: LoadLimits {
+                concurrent_compilations: 1,
+                ..LoadLimits::default()
+            },
+            ..options()
+        })
+        .unwrap();
+        let returns = |code: u64| {
+            command(&format!(
+                r#"(func (export "run") (result i32) (call $exit (i32.const {code})) unreachable)"#
+            ))
+        };
+        let root = Budget::default();
+        let (greedy, modest) = (inherit(&root), inherit(&root));
+        let mut loads = Vec::new();
+        for code in 0..MANY {
+            let (engine, budget) = (engine.clone(), inherit(&greedy));
+            let wasm = returns(code);
+            loads.push(tokio::task::spawn_local(async move {
+                engine.load_for(&budget, wasm).await.unwrap();
+            }));
+        }
+        while engine.compilations() == 0 {
+            tokio::task::yield_now().await;
+        }
+        engine.load_for(&modest, returns(MANY)).await.unwrap();
+        let before = engine.compilations();
+        assert!(before <= MANY / 2, "{before}");
+        for load in loads {
+            load.await.unwrap();
+        }
+        assert_eq!(engine.compilations(), MANY + 1);
     });
 }

@@ -3,60 +3,66 @@
 //! It is the engine's own instead of a runtime's, so that loading works the same from every kind of
 //! runtime, and ends in peace when a runtime is shut down in the middle of it.
 
-use std::collections::VecDeque;
+use super::turns::Turns;
+use crate::budget::Lineage;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
-/// Jobs that may wait. A node loads a few components at a time; a flood of them is refused.
-const MAX_WAITING: usize = 256;
+/// What the waiting jobs may cost together. A node loads a few components at a time; a flood of them
+/// is refused.
+const MAX_WAITING_COST: u64 = 256 << 20;
 
-/// What the waiting jobs' components may have together, in bytes.
-const MAX_WAITING_BYTES: usize = 256 << 20;
+/// What a job costs beside the bytes of its component, so that no more than 256 wait.
+const JOB_COST: u64 = 1 << 20;
 
 type Job = Box<dyn FnOnce() + Send>;
 
-/// A queue of jobs.
-pub(crate) struct Lane {
+/// A queue of jobs. `T` tells what they do, for [`join`](Self::join).
+pub(super) struct Lane<T> {
     name: &'static str,
     width: usize,
-    state: Arc<Mutex<State>>,
+    state: Arc<Mutex<State<T>>>,
 }
 
-#[derive(Default)]
-struct State {
+struct State<T> {
     threads: usize,
-    waiting: VecDeque<(usize, Job)>,
-    waiting_bytes: usize,
+    waiting: Turns<T, Job>,
 }
 
-impl Lane {
+impl<T: PartialEq + Send + 'static> Lane<T> {
     /// A lane that runs up to `width` jobs at a time, on threads called `name`.
-    pub(crate) fn new(name: &'static str, width: usize) -> Self {
+    pub(super) fn new(name: &'static str, width: usize) -> Self {
+        let state = State {
+            threads: 0,
+            waiting: Turns::new(MAX_WAITING_COST),
+        };
         Self {
             name,
             width,
-            state: Arc::default(),
+            state: Arc::new(Mutex::new(state)),
         }
     }
 
-    /// Runs `job` when its turn comes. Drops it instead if too much is waiting, or no thread can be
-    /// had: jobs say themselves what being dropped means.
-    pub(crate) fn submit(&self, bytes: usize, job: impl FnOnce() + Send + 'static) {
+    /// Runs `job` when the turn of `whose` comes. Drops it instead, or another one that waits, if too
+    /// much is waiting, and drops it if no thread can be had: jobs say themselves what being dropped means.
+    pub(super) fn submit(
+        &self,
+        whose: &Lineage,
+        what: T,
+        bytes: usize,
+        job: impl FnOnce() + Send + 'static,
+    ) {
+        let cost = JOB_COST.saturating_add(bytes as u64);
         let mut state = lock(&self.state);
-        let full = state.waiting.len() >= MAX_WAITING
-            || (!state.waiting.is_empty() && state.waiting_bytes + bytes > MAX_WAITING_BYTES);
-        if full {
-            drop(state);
-            return drop(job);
-        }
-        state.waiting.push_back((bytes, Box::new(job)));
-        state.waiting_bytes += bytes;
-        if state.threads >= self.width {
+        let dropped = state.waiting.push(whose.clone(), what, cost, Box::new(job));
+        let wants_thread = state.threads < self.width;
+        state.threads += usize::from(wants_thread);
+        drop(state);
+        drop(dropped);
+        if !wants_thread {
             return;
         }
-        state.threads += 1;
-        drop(state);
         let shared = self.state.clone();
         let thread = thread::Builder::new().name(self.name.to_owned());
         if thread.spawn(move || work(&shared)).is_err() {
@@ -64,24 +70,28 @@ impl Lane {
             state.threads -= 1;
             // Another thread will come to it; without one, it would wait for ever.
             if state.threads == 0 {
-                let dropped = std::mem::take(&mut state.waiting);
-                state.waiting_bytes = 0;
+                let dropped = state.waiting.clear();
                 drop(state);
                 drop(dropped);
             }
         }
     }
+
+    /// Says that `whose` waits for what a job does as well. If it has not begun it is run when the
+    /// sooner of their turns comes.
+    pub(super) fn join(&self, what: &T, whose: &Lineage) {
+        lock(&self.state).waiting.join(what, whose);
+    }
 }
 
-fn work(shared: &Mutex<State>) {
+fn work<T: PartialEq>(shared: &Mutex<State<T>>) {
     loop {
         let job = {
             let mut state = lock(shared);
-            let Some((bytes, job)) = state.waiting.pop_front() else {
+            let Some(job) = state.waiting.pop() else {
                 state.threads -= 1;
                 return;
             };
-            state.waiting_bytes -= bytes;
             job
         };
         // What a panic means has been said by what the job dropped; the thread goes on.
@@ -89,7 +99,7 @@ fn work(shared: &Mutex<State>) {
     }
 }
 
-fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
+fn lock<T>(state: &Mutex<State<T>>) -> MutexGuard<'_, State<T>> {
     state.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -106,7 +116,7 @@ mod tests {
         let (done, all_done) = mpsc::channel();
         for _ in 0..50 {
             let (running, done) = (running.clone(), done.clone());
-            lane.submit(0, move || {
+            lane.submit(&Lineage::nobody(), (), 0, move || {
                 {
                     let mut running = running.lock().unwrap();
                     running.0 += 1;
@@ -122,18 +132,20 @@ mod tests {
         assert!(running.lock().unwrap().1 <= 2);
     }
 
+    const MAX_WAITING: usize = (MAX_WAITING_COST / JOB_COST) as usize;
+
     #[test]
     fn a_flood_is_dropped_and_a_panic_is_survived() {
         let lane = Lane::new("test", 1);
         let (release, held) = mpsc::channel::<()>();
-        lane.submit(0, move || {
+        lane.submit(&Lineage::nobody(), (), 0, move || {
             let _ = held.recv();
             panic!("on purpose");
         });
         let (done, all_done) = mpsc::channel();
         for _ in 0..2 * MAX_WAITING {
             let done = done.clone();
-            lane.submit(0, move || done.send(()).unwrap());
+            lane.submit(&Lineage::nobody(), (), 0, move || done.send(()).unwrap());
         }
         drop(done);
         drop(release);
