@@ -8,6 +8,8 @@
 mod build;
 mod completions;
 mod init;
+mod inspect;
+mod layers;
 mod log;
 mod push;
 mod run;
@@ -38,6 +40,8 @@ From nothing to a published program:
   ww run /ipfs/<CID>               # run what was published
 
 More:
+  ww inspect my-app                # what it can do, before it does anything
+  ww run my-app --grant host       # let it reach other nodes
   ww run base my-app -- --flag     # my-app on top of base; --flag is for the program
   RUST_LOG=ww=debug ww run         # what the node is doing, on standard error
   ww COMMAND --help                # all about one command";
@@ -60,6 +64,7 @@ enum Command {
     Build(build::BuildArgs),
     Run(run::RunArgs),
     Push(push::PushArgs),
+    Inspect(inspect::InspectArgs),
     Completions(completions::CompletionsArgs),
     /// What `ww run` starts to compile a component, so that a hostile one can be stopped
     #[command(hide = true)]
@@ -88,6 +93,7 @@ fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
         Command::Build(args) => on_runtime(build::run(args))?,
         Command::Run(args) => on_runtime(run::run(args))?,
         Command::Push(args) => on_runtime(push::run(args))?,
+        Command::Inspect(args) => on_runtime(inspect::run(args))?,
         Command::Completions(args) => completions::run(&args)?,
         Command::CompileComponent => return Ok(cell::compile_main()),
     };

@@ -13,13 +13,12 @@ use std::time::Duration;
 
 use self::grants::{DenyArg, GrantArg};
 use self::limits::LimitArgs;
+use super::layers;
 use anyhow::Context;
 use bytes::Bytes;
 use cell::{Exit, Program, Setup};
-use content::{EmbeddedStore, IpfsPath, export};
-use image::{Image, Layer};
+use image::Image;
 use swarm::Identity;
-use tempfile::TempDir;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use ww::audit::{Audit, Writer};
 use ww::cells::{Launch, Process};
@@ -196,7 +195,7 @@ async fn merged(paths: &[PathBuf], home: &Home) -> anyhow::Result<(Scratch, Arc<
     let merged = tokio::task::spawn_blocking(move || {
         let scratch =
             Scratch::new(&place).with_context(|| format!("cannot use {}", place.display()))?;
-        let (image, wasm) = merge(&paths, scratch.path(), &store)?;
+        let (image, wasm) = layers::merge(&paths, scratch.path(), &store)?;
         anyhow::Ok((scratch, image, wasm))
     });
     let (scratch, image, wasm) = merged
@@ -211,36 +210,6 @@ async fn start(node: &mut Node, wasm: Bytes) -> anyhow::Result<(Program, swarm::
     let program = node.cells().load(wasm).await?;
     tracing::debug!(imports = ?program.imports(), "loaded the program");
     Ok((program, node.network().await?))
-}
-
-fn merge(paths: &[PathBuf], scratch: &Path, store: &Path) -> anyhow::Result<(Image, Vec<u8>)> {
-    let mut layers = Vec::new();
-    // What was taken from the store has to stay until it is merged.
-    let mut taken = Vec::new();
-    for path in paths {
-        if path.starts_with("/ipfs") {
-            let directory = take(path, scratch, store)?;
-            layers.push(Layer::open(directory.path())?);
-            taken.push(directory);
-        } else {
-            layers.push(Layer::open(path)?);
-        }
-    }
-    let image = Image::merge(&layers, scratch)?;
-    let wasm = image.entry()?;
-    Ok((image, wasm))
-}
-
-/// Takes a published environment out of the store, every block of it verified.
-fn take(path: &Path, scratch: &Path, store: &Path) -> anyhow::Result<TempDir> {
-    let path: IpfsPath = path.to_string_lossy().trim_end_matches('/').parse()?;
-    let store = EmbeddedStore::open(store)?;
-    let cid = export::resolve(&store, path.root(), path.names())?;
-    let directory = tempfile::Builder::new()
-        .prefix("layer-")
-        .tempdir_in(scratch)?;
-    export::to_directory(&store, &cid, directory.path())?;
-    Ok(directory)
 }
 
 /// Whose idea it was that the guest ended.

@@ -10,6 +10,7 @@
 mod build;
 mod help;
 mod init;
+mod inspect;
 mod push;
 
 use fixtures::Place;

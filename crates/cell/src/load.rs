@@ -32,6 +32,7 @@ use std::time::Duration;
 use wasmtime_wasi::p2::bindings::CommandPre;
 
 pub use error::{LoadError, UnknownImport};
+pub(crate) use link::{check_header, hint, is_provided};
 
 /// Bounds on loading.
 #[derive(Clone, Debug, PartialEq, Eq)]

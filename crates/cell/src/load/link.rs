@@ -9,7 +9,7 @@ use wasmtime::component::types;
 use wasmtime_wasi::p2::bindings::CommandPre;
 
 /// Refuses what does not even begin like a component.
-pub(super) fn check_header(wasm: &[u8]) -> Result<(), LoadError> {
+pub(crate) fn check_header(wasm: &[u8]) -> Result<(), LoadError> {
     match wasm {
         [0, b'a', b's', b'm', 1, 0, 0, 0, ..] => Err(LoadError::CoreModule),
         [0, b'a', b's', b'm', ..] => Ok(()),
@@ -60,7 +60,7 @@ pub(super) fn link(
 }
 
 /// Whether the host has an interface of this name, in a version that stands for the one it has.
-fn is_provided(import: &str) -> bool {
+pub(crate) fn is_provided(import: &str) -> bool {
     let Some((name, version)) = import.split_once('@') else {
         return false;
     };
@@ -78,7 +78,7 @@ fn is_command(ty: &types::Component, engine: &wasmtime::Engine) -> bool {
 }
 
 /// What would satisfy an import, as far as its name tells.
-fn hint(import: &str) -> &'static str {
+pub(crate) fn hint(import: &str) -> &'static str {
     let (name, version) = import.split_once('@').unwrap_or((import, ""));
     if name.starts_with("wasi:http/") {
         "cells have no HTTP of their own; the component must be a command that is granted what it \
