@@ -153,7 +153,9 @@ fn left_guest(mut context: StoreContextMut<'_, State>, goes_on: bool) -> wasmtim
     }
     let deal = tank.held.min(tank.deal);
     tank.floor = count.saturating_sub(deal);
-    // Wasmtime gives way after each deal.
+    // Wasmtime gives way after each deal, and then deals what it is told here. Should this be no more
+    // than a memory that grows just after the deal was burnt, the guest is not dealt it but charged
+    // for it: that costs it one deal, the last one.
     tank.shared.paused_by_tick.store(true, Ordering::Relaxed);
     if deal != tank.dealt {
         tank.dealt = deal;

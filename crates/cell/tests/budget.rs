@@ -259,6 +259,35 @@ fn what_a_spinning_cell_sets_aside_for_children_is_gone_from_its_own() {
     });
 }
 
+#[test]
+fn fuel_that_another_thread_sets_aside_while_a_guest_burns_it_is_neither_made_nor_lost() {
+    const BUDGET: u64 = 300_000_000;
+    let root = Budget::root(&fuel(BUDGET));
+    let of_cell = root.clone();
+    let cell = std::thread::spawn(move || {
+        on_one_thread(async {
+            let program = engine().load(command(SPIN)).await.unwrap();
+            let (control, ..) = start(program.spawn(on(&of_cell)).unwrap());
+            assert_eq!(control.wait().await, Exit::OutOfFuel { budget: BUDGET });
+            control.usage().fuel.unwrap()
+        })
+    });
+    let mut children = Vec::new();
+    while !cell.is_finished() {
+        children.extend(root.child(&fuel(500_000)));
+        std::thread::sleep(Duration::from_micros(500));
+    }
+    let burnt = cell.join().unwrap();
+    assert!(!children.is_empty());
+    let given: u64 = children
+        .iter()
+        .filter_map(|child| child.used().fuel_left)
+        .sum();
+    assert_eq!(burnt + given, BUDGET);
+    drop(children);
+    assert_eq!(root.used().fuel_left, Some(given));
+}
+
 /// The share of the time since `began` that these cells have kept threads busy, in percent.
 fn busy(began: Instant, cells: &[Control]) -> u128 {
     let used: Duration = cells.iter().map(|cell| cell.usage().cpu_time).sum();
