@@ -19,7 +19,7 @@ use crate::broken;
 use crate::calls::Calls;
 use crate::flight::Guard;
 use crate::policy::{Call, Decision, Direction, Policy};
-use crate::reference::{Reference, ReferenceHook};
+use crate::reference::{Origin, Reference, ReferenceHook};
 use crate::release::release;
 
 /// How many resolved promises in a row are looked through when a capability crosses. A longer run
@@ -243,15 +243,14 @@ impl Boundary {
         self.carry_unresolved(nearest(hook), travel)
     }
 
-    /// [`Boundary::carry`] for a capability in results that may not be there yet. It keeps their call,
-    /// and so the call's guard.
+    /// [`Boundary::carry`] for a capability in the results of a call that may not have ended.
     pub(crate) fn carry_promised(
         self: &Rc<Self>,
         hook: Box<dyn ClientHook>,
         travel: Direction,
         guard: Option<Guard>,
     ) -> Box<dyn ClientHook> {
-        self.carry_with(nearest(hook), travel, guard)
+        self.carry_with(nearest(hook), travel, Origin::Promised(guard))
     }
 
     /// [`Boundary::carry`] for a capability that is not to be looked through. Whoever is asked for
@@ -261,21 +260,25 @@ impl Boundary {
         hook: Box<dyn ClientHook>,
         travel: Direction,
     ) -> Box<dyn ClientHook> {
-        self.carry_with(hook, travel, None)
+        self.carry_with(hook, travel, Origin::Given)
     }
 
     fn carry_with(
         self: &Rc<Self>,
         hook: Box<dyn ClientHook>,
         travel: Direction,
-        guard: Option<Guard>,
+        origin: Origin,
     ) -> Box<dyn ClientHook> {
         if let Some(reference) = self.reference_behind(&*hook) {
             // Comes home, or is already what the other side may hold.
             if reference.direction() != travel {
                 return Box::new(ReferenceHook(reference));
             }
-            return reference.bare();
+            // Who holds what a call promises keeps the call going. So that revocation can end it, what is
+            // promised by a call that crossed comes home when it is known what it is, and not before.
+            if !reference.is_promise() {
+                return reference.bare();
+            }
         }
         let target = Target {
             direction: travel.reverse(),
@@ -285,7 +288,7 @@ impl Boundary {
         if let Some(reference) = self.find(&target) {
             return Box::new(ReferenceHook(reference));
         }
-        let reference = Rc::new(Reference::new(Rc::clone(self), target, hook, guard));
+        let reference = Rc::new(Reference::new(Rc::clone(self), target, hook, origin));
         let revoked = match &mut *self.state.borrow_mut() {
             State::Open(open) => {
                 open.by_target.insert(target, Rc::downgrade(&reference));

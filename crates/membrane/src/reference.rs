@@ -30,8 +30,17 @@ pub(crate) struct Reference {
     identity: Target,
     /// Empty once severed.
     target: Held<dyn ClientHook>,
-    /// Of the call in whose results it was promised, until it is known what it is.
+    /// Whether a call that crossed promised it.
+    promised: bool,
+    /// Of that call, until it is known what this is.
     guard: Cell<Option<Guard>>,
+}
+
+/// Where a capability that crosses comes from.
+pub(crate) enum Origin {
+    Given,
+    /// From the pipeline of a call that crossed the other way, which may have a guard.
+    Promised(Option<Guard>),
 }
 
 impl Reference {
@@ -39,14 +48,28 @@ impl Reference {
         boundary: Rc<Boundary>,
         identity: Target,
         target: Box<dyn ClientHook>,
-        guard: Option<Guard>,
+        origin: Origin,
     ) -> Self {
+        let (promised, guard) = match origin {
+            Origin::Given => (false, None),
+            Origin::Promised(guard) => (true, guard),
+        };
         Self {
             boundary,
             identity,
             target: Held::new(target),
+            promised,
             guard: Cell::new(guard),
         }
+    }
+
+    /// Whether a call that crossed promised it, and it is not known yet what it is.
+    pub(crate) fn is_promise(&self) -> bool {
+        let unresolved = |target: &dyn ClientHook| target.when_more_resolved().is_some();
+        self.promised
+            && self
+                .with_target(|target| unresolved(target))
+                .unwrap_or(false)
     }
 
     /// The direction of the calls made through it.

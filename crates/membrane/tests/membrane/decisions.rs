@@ -205,6 +205,27 @@ async fn a_guard_stays_while_the_call_is_under_way() {
 }
 
 #[tokio::test]
+async fn a_guard_stays_while_somebody_holds_what_the_call_promises() {
+    let (membrane, live) = guarded();
+    let world = World::new();
+    let wrapped = membrane.wrap(world.node("a"));
+    // The call goes on as long as its pipeline does, and so does what bounds it.
+    let sent = wrapped.hang_request().send();
+    drop(begin(sent.promise));
+    assert_eq!(live.get(), 1);
+    let promised = sent.pipeline.get_node();
+    drop(sent.pipeline);
+    assert_eq!(live.get(), 1);
+    drop(promised);
+    assert_eq!(live.get(), 0);
+    // Once it is known what was promised, the call is over.
+    let promised = wrapped.make_request().send().pipeline.get_node();
+    assert_eq!(name(&promised).await.unwrap(), "");
+    assert_eq!(name(&promised).await.unwrap(), "");
+    assert_eq!(live.get(), 0);
+}
+
+#[tokio::test]
 async fn revocation_drops_guards_before_it_returns() {
     let (membrane, live) = guarded();
     let world = World::new();

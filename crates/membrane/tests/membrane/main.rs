@@ -10,7 +10,12 @@
 #[rustfmt::skip]
 mod node_capnp;
 
+#[allow(dead_code, missing_docs, clippy::all, clippy::pedantic, clippy::restriction)]
+#[rustfmt::skip]
+mod probe_capnp;
+
 mod decisions;
+mod model;
 mod nesting;
 mod nodes;
 mod passing;

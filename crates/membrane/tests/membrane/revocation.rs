@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::rc::Rc;
 
 use capnp::Error;
-use capnp::capability::FromClientHook;
+use capnp::capability::{FromClientHook, get_resolved_cap};
 use membrane::Membrane;
 
 use crate::node_capnp::node;
@@ -221,6 +221,47 @@ async fn what_is_wrapped_afterwards_is_dead_and_released() {
     assert_eq!(world.live.get(), 0);
     assert!(is_reason(name(&wrapped).await));
     assert!(is_reason(echo(&wrapped, &world.node("b")).await));
+}
+
+#[tokio::test]
+async fn a_call_whose_promised_results_the_inside_keeps_is_cut_all_the_same() {
+    let (world, membrane) = (World::new(), open_membrane());
+    let (node, keeper) = (world.node("a"), world.node("keeper"));
+    let later = node.later_request().send().promise.await.unwrap();
+    let later = later.get().unwrap().get_node().unwrap();
+    let (queue, outside_keeper) = (membrane.wrap(later), membrane.wrap(keeper.clone()));
+    // The outside has the inside keep what a call promises that has not begun.
+    let sent = queue.make_request().send();
+    keep(&outside_keeper, &sent.pipeline.get_node())
+        .await
+        .unwrap();
+    let call = begin(sent.promise);
+    let started = world.started.get();
+    membrane.revoke(reason());
+    world.open_gates();
+    assert!(is_reason(call.await));
+    let promised = kept(&keeper).await.unwrap();
+    assert!(is_reason(name(&promised).await));
+    // Only the inside's own `kept` ran.
+    assert_eq!(world.started.get(), started + 1);
+}
+
+#[tokio::test]
+async fn what_a_call_promises_comes_home_once_it_is_there() {
+    let (world, membrane) = (World::new(), open_membrane());
+    let keeper = world.node("keeper");
+    let wrapped = membrane.wrap(world.node("a"));
+    let outside_keeper = membrane.wrap(keeper.clone());
+    let sent = wrapped.hang_request().send();
+    let promised = sent.pipeline.get_node();
+    let call = begin(sent.promise);
+    keep(&outside_keeper, &promised).await.unwrap();
+    world.open_gates();
+    call.await.unwrap();
+    let home = get_resolved_cap(kept(&keeper).await.unwrap()).await;
+    assert!(world.owns(&home));
+    membrane.revoke(reason());
+    assert_eq!(name(&home).await.unwrap(), "hung");
 }
 
 #[tokio::test]
