@@ -21,6 +21,7 @@ use crate::flight::Guard;
 use crate::policy::{Call, Decision, Direction, Policy};
 use crate::reference::{Origin, Reference, ReferenceHook};
 use crate::release::release;
+use crate::tail::TailCalls;
 
 /// How many resolved promises in a row are looked through when a capability crosses. A longer run
 /// is wrapped where it was left, which is right if less direct; a cycle of promises ends here.
@@ -29,6 +30,7 @@ const MAX_RESOLVED_HOPS: usize = 64;
 /// One boundary. Its address is the brand of the references that cross it.
 pub(crate) struct Boundary {
     policy: Rc<dyn Policy>,
+    pub(crate) tail_calls: TailCalls,
     state: RefCell<State>,
     /// Whether `state` is open: asked far more often than that is used.
     open: Cell<bool>,
@@ -126,9 +128,10 @@ impl Hasher for AddressHasher {
 }
 
 impl Boundary {
-    pub(crate) fn new(policy: Rc<dyn Policy>) -> Rc<Self> {
+    pub(crate) fn new(policy: Rc<dyn Policy>, tail_calls: TailCalls) -> Rc<Self> {
         Rc::new(Self {
             policy,
+            tail_calls,
             state: RefCell::new(State::Open(Registry::default())),
             open: Cell::new(true),
             introduction: Cell::default(),

@@ -8,6 +8,7 @@ use capnp::private::capability::ClientHook;
 
 use crate::boundary::Boundary;
 use crate::policy::{Direction, Policy};
+use crate::tail::TailCalls;
 
 /// One boundary between an inside and an outside. Clones are handles on the same boundary.
 ///
@@ -21,8 +22,13 @@ pub struct Membrane {
 impl Membrane {
     /// Makes a boundary that asks `policy` about each call, either way.
     pub fn new(policy: Rc<dyn Policy>) -> Self {
+        Self::with_tail_calls(policy, TailCalls::default())
+    }
+
+    /// [`Membrane::new`], where methods that end in a call to somebody else are passed on as that.
+    pub fn with_tail_calls(policy: Rc<dyn Policy>, tail_calls: TailCalls) -> Self {
         Self {
-            boundary: Boundary::new(policy),
+            boundary: Boundary::new(policy, tail_calls),
         }
     }
 
@@ -49,8 +55,12 @@ impl Membrane {
     /// method body can outlive it: the one that called `revoke`, which runs to its next await.
     /// What has left this vat in a message is only cancelled: its body may run where it is.
     ///
+    /// What the inside holds of its own stays good, except what a call promises that crossed and has not
+    /// returned: holding that would keep the call going.
+    ///
     /// A request that was made but not sent yet keeps its target until it is sent, which fails, or
-    /// dropped. A second call changes nothing: the first reason stands.
+    /// dropped. Results that have come but were not read are gone. A second call changes nothing: the
+    /// first reason stands.
     pub fn revoke(&self, reason: Error) {
         self.boundary.revoke(reason);
     }
@@ -65,7 +75,8 @@ impl Membrane {
         self.boundary.live_references()
     }
 
-    /// How many calls, promises and pipelines are under way through this boundary now.
+    /// How many calls are under way through this boundary now: each until its promise and its pipeline
+    /// have been dropped and its results have been read or dropped. Waiting for a promise is one too.
     pub fn live_calls(&self) -> usize {
         self.boundary.live_calls()
     }

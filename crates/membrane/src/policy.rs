@@ -13,7 +13,7 @@ use capnp::private::capability::ClientHook;
 
 /// Decides which calls cross a membrane.
 ///
-/// `check` is asked once for each call, when the call is made, and again for no reason. It runs
+/// `check` is asked once each time that a call crosses, when the call is made, and again for no reason. It runs
 /// on the caller's stack: it should be quick, and must not wait. It may use the membrane,
 /// [`revoke`](crate::Membrane::revoke) included.
 pub trait Policy {

@@ -16,10 +16,10 @@ use crate::boundary::Boundary;
 use crate::broken;
 use crate::flight::Flight;
 use crate::nesting::{CALLS, Level};
-use crate::payload::{self, WrittenCaps};
-use crate::pipeline::CarriedPipeline;
+use crate::payload::WrittenCaps;
 use crate::policy::Call;
 use crate::release::release;
+use crate::tail;
 
 pub(crate) struct CarriedRequest {
     boundary: Rc<Boundary>,
@@ -80,13 +80,7 @@ impl CarriedRequest {
         let travel = self.call.direction.reverse();
         let (request, guard) = self.admit()?;
         let flight = Flight::begin(&boundary, travel, guard)?;
-        let RemotePromise { promise, pipeline } = request.send();
-        flight.pipeline.fill(pipeline.hook);
-        let pipeline = Box::new(CarriedPipeline::new(Rc::clone(&flight)));
-        Ok(RemotePromise {
-            promise: flight.run(promise, payload::response)?,
-            pipeline: any_pointer::Pipeline::new(pipeline),
-        })
+        tail::launched(flight, request.send())
     }
 
     fn try_send_streaming(self) -> Result<Promise<(), Error>, Error> {

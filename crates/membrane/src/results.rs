@@ -3,6 +3,7 @@
 //! The target writes straight into the caller's results. What it puts there is taken across when
 //! the target lets go of them, or lets pipelined calls start.
 
+use std::cell::Cell;
 use std::rc::{Rc, Weak};
 
 use capnp::capability::{Promise, RemotePromise};
@@ -10,10 +11,12 @@ use capnp::private::capability::{PipelineHook, RequestHook, ResultsHook};
 use capnp::{Error, any_pointer};
 
 use crate::boundary::Boundary;
+use crate::broken;
 use crate::flight::Flight;
 use crate::payload::WrittenCaps;
 use crate::policy::Direction;
 use crate::release::release;
+use crate::tail::{TailCalls, TailRequest};
 
 pub(crate) struct CarriedResults {
     boundary: Rc<Boundary>,
@@ -85,9 +88,23 @@ impl ResultsHook for CarriedResults {
         self.direct_tail_call(request).0
     }
 
-    /// Sends the request and copies its results here: they have to pass the membrane, so that they
-    /// cannot go past it.
     fn direct_tail_call(
+        mut self: Box<Self>,
+        request: Box<dyn RequestHook>,
+    ) -> (Promise<(), Error>, Box<dyn PipelineHook>) {
+        match self.boundary.tail_calls {
+            TailCalls::Copy => self.copy(request),
+            TailCalls::HandOn => match self.outer.take() {
+                Some(outer) => self.hand_on(outer, request),
+                None => self.copy(request),
+            },
+        }
+    }
+}
+
+impl CarriedResults {
+    /// Sends the request and copies its results here.
+    fn copy(
         mut self: Box<Self>,
         request: Box<dyn RequestHook>,
     ) -> (Promise<(), Error>, Box<dyn PipelineHook>) {
@@ -97,6 +114,26 @@ impl ResultsHook for CarriedResults {
             self.get()?.set_as(response.get()?)
         });
         (copied, pipeline.hook)
+    }
+
+    /// Lets the caller's results take what comes of the request.
+    fn hand_on(
+        &self,
+        outer: Box<dyn ResultsHook>,
+        request: Box<dyn RequestHook>,
+    ) -> (Promise<(), Error>, Box<dyn PipelineHook>) {
+        let own = Rc::new(Cell::new(None));
+        let request = TailRequest {
+            boundary: Rc::clone(&self.boundary),
+            travel: self.travel,
+            inner: request,
+            pipeline: Rc::clone(&own),
+        };
+        let (promise, outer_pipeline) = outer.direct_tail_call(Box::new(request));
+        release(outer_pipeline);
+        let unsent = || broken::answer(Error::failed("a tail call was not made".into()));
+        let pipeline = own.take().unwrap_or_else(|| unsent().pipeline.hook);
+        (promise, pipeline)
     }
 }
 

@@ -24,3 +24,4 @@ mod policy;
 mod property;
 mod remote;
 mod revocation;
+mod tails;
