@@ -159,7 +159,7 @@ fn cells() -> Cells {
 
 /// A cell as `ww run` starts it.
 fn alone(setup: Setup, grants: Grants) -> Launch {
-    Launch::alone(setup, &Bounds::of_first_cell(), grants)
+    Launch::alone(setup, Bounds::default().root(), grants)
 }
 
 /// Compiling the hello guest, and finding it compiled on disk.
@@ -201,7 +201,10 @@ fn spawn(runtime: &tokio::runtime::Runtime) -> Vec<Line> {
             ("hello", guests::HELLO.to_owned()),
             ("a guest that grafts", guest("graft")),
         ] {
-            let program = cells.load(wasm(&path)).await.unwrap();
+            let program = cells
+                .load(&cell::Budget::default(), wasm(&path))
+                .await
+                .unwrap();
             let mut samples = Vec::new();
             for _ in 0..WARM_UP + 1000 {
                 let start = Instant::now();
@@ -277,12 +280,13 @@ fn native(swarm: &swarm::Handle, cells: &Cells) -> (Vec<Duration>, Vec<Duration>
         .unwrap();
     tokio::task::LocalSet::new().block_on(&runtime, async {
         let scope = Scope::default();
-        let executor = Executor::new(Principal {
+        let executor = Executor::client(Principal {
             cells: cells.clone(),
-            bounded: Bounds::of_first_cell().root(),
+            bounded: Bounds::default().root(),
             spawner: scope.spawner(),
             image: None,
-            children: std::rc::Weak::new(),
+            scratch: None,
+            children: ww::tenure::Shared::default(),
         });
         let host = Host::new(swarm.clone(), executor);
         let local: host::Client = vat::new_client_from_rc(host.clone());
@@ -334,7 +338,10 @@ async fn sample(host: &host::Client) -> Vec<Duration> {
 
 /// What the `roundtrips` guest reports: the time that a call took, one sample a line.
 async fn run_roundtrips(swarm: &swarm::Handle, cells: &Cells, args: &[usize]) -> Vec<Duration> {
-    let program = cells.load(wasm(&guest("roundtrips"))).await.unwrap();
+    let program = cells
+        .load(&cell::Budget::default(), wasm(&guest("roundtrips")))
+        .await
+        .unwrap();
     let (mut stdout, writer) = stdio::pipe(1 << 20);
     let setup = Setup {
         args: std::iter::once("roundtrips".to_owned())
@@ -355,7 +362,10 @@ async fn run_roundtrips(swarm: &swarm::Handle, cells: &Cells, args: &[usize]) ->
 
 /// Single calls, while two other cells do nothing but compute.
 async fn beside_spinners(swarm: &swarm::Handle, cells: &Cells) -> Vec<Duration> {
-    let spin = cells.load(wasm(guests::SPIN)).await.unwrap();
+    let spin = cells
+        .load(&cell::Budget::default(), wasm(guests::SPIN))
+        .await
+        .unwrap();
     let mut spinners = Vec::new();
     for _ in 0..2 {
         spinners.push(
@@ -422,7 +432,10 @@ fn idle(runtime: &tokio::runtime::Runtime) -> Vec<Line> {
     const CELLS: usize = 1000;
     runtime.block_on(async {
         let cells = cells();
-        let program = cells.load(wasm(&guest("idle"))).await.unwrap();
+        let program = cells
+            .load(&cell::Budget::default(), wasm(&guest("idle")))
+            .await
+            .unwrap();
         let mut processes = Vec::new();
         let first = cells
             .spawn(&program, alone(Setup::default(), Grants::default()))

@@ -9,11 +9,9 @@ use membrane::{AllowAll, Membrane};
 use schema::stem_capnp::membrane as face;
 use vat::Connection;
 
-use crate::bounds::Bounded;
 use crate::cells::Cells;
-use crate::grants::{Grants, Who};
 use crate::rpc::membrane::Bootstrap;
-use crate::session::Endowment;
+use crate::session::{Endowment, Possessions};
 use crate::vats::conversation::{self, Hearing};
 use crate::vats::{Export, Scope};
 
@@ -28,18 +26,12 @@ pub struct Authority {
 
 impl Authority {
     /// Hands a cell what it was granted. What is returned beside it takes the cell's messages.
-    pub fn hand_over(
-        who: Who,
-        sender: Sender,
-        bounded: Bounded,
-        grants: Grants,
-        cells: Cells,
-    ) -> (Self, Hearing) {
-        let calls = bounded.calls;
+    pub fn hand_over(sender: Sender, possessions: Possessions, cells: Cells) -> (Self, Hearing) {
+        let calls = possessions.bounded.calls;
         let scope = Scope::default();
         let spawner = scope.spawner();
         let epochs = cells.epochs().clone();
-        let endowment = Endowment::new(who, bounded, grants, cells, &spawner);
+        let endowment = Endowment::new(possessions, cells, &spawner);
         let bootstrap = Bootstrap::new(endowment, epochs, spawner);
         let client: face::Client = vat::new_client_from_rc(bootstrap.clone());
         let (guest, hearing) = conversation::open(sender, calls, client.client);

@@ -17,8 +17,17 @@ const STREAMS: u64 = 4096;
 /// Generations of cells below the first one: supervisors of supervisors make five or six.
 const DEPTH: u32 = 16;
 
+/// What the first cell and all that it spawns may keep under /tmp: 256 MiB.
+const TMP_BYTES: u64 = 256 << 20;
+
 /// Calls that a cell may have under way.
 const CALLS: u32 = 1024;
+
+/// The largest message, in bytes with its framing: 8 MiB. What is larger is a stream's.
+const MESSAGE_BYTES: usize = 8 << 20;
+
+/// Messages of the largest size that may wait for a cell.
+const QUEUED_MESSAGES: usize = 2;
 
 /// What is asked for. `None` is what the parent has left, up to the node's default for one cell.
 #[derive(Clone, Debug, Default)]
@@ -36,6 +45,8 @@ pub struct Bounds {
 pub struct Bounded {
     /// Shared with all that it spawns.
     pub budget: Budget,
+    /// Linear memory of the cell alone, in bytes.
+    pub own_memory_bytes: u64,
     /// The largest message in either direction, in bytes with its framing.
     pub message_bytes: usize,
     /// Calls that it may have under way.
@@ -43,50 +54,104 @@ pub struct Bounded {
 }
 
 impl Bounds {
-    /// Those of a node's first cell, of which the operator has said nothing.
-    pub fn of_first_cell() -> Self {
-        Self {
-            allotment: Allotment {
-                memory_bytes: Some(MEMORY_BYTES),
-                streams: Some(STREAMS),
-                depth: Some(DEPTH),
-                ..Allotment::default()
-            },
-            ..Self::default()
+    /// What a cell gets that has no parent: what is said here, and the node's own bounds for the rest.
+    pub fn root(&self) -> Bounded {
+        let mut allotment = self.allotment.clone();
+        allotment.memory_bytes.get_or_insert(MEMORY_BYTES);
+        allotment.streams.get_or_insert(STREAMS);
+        allotment.depth.get_or_insert(DEPTH);
+        allotment.tmp_bytes.get_or_insert(TMP_BYTES);
+        Bounded {
+            budget: Budget::root(&allotment),
+            own_memory_bytes: self.own_memory_bytes(),
+            message_bytes: self.message_bytes.map_or(MESSAGE_BYTES, length),
+            calls: self.calls.unwrap_or(CALLS),
         }
     }
 
-    /// What a cell gets that has no parent.
-    pub fn root(&self) -> Bounded {
-        let node = Limits::default().message_bytes;
-        Bounded {
-            budget: Budget::root(&self.allotment),
-            message_bytes: self
-                .message_bytes
-                .map_or(node, |bytes| usize::try_from(bytes).unwrap_or(usize::MAX)),
-            calls: self.calls.unwrap_or(CALLS),
-        }
+    /// A cell may use all that it asked for by itself; one that did not ask, what is usual.
+    fn own_memory_bytes(&self) -> u64 {
+        let usual = Limits::default().memory_bytes;
+        self.allotment.memory_bytes.unwrap_or(usual)
     }
 }
 
 impl Bounded {
-    /// Holds a cell that is to be started to them.
-    pub fn apply(&self, setup: &mut Setup) {
-        setup.limits.message_bytes = self.message_bytes;
-    }
-
     /// What a child of this cell gets that asks for these bounds.
     ///
     /// # Errors
     /// When it asks for more than this cell has left.
     pub fn child(&self, asked: &Bounds) -> Result<Self, Exhausted> {
-        let message_bytes = asked.message_bytes.map_or(usize::MAX, |bytes| {
-            usize::try_from(bytes).unwrap_or(usize::MAX)
-        });
         Ok(Self {
             budget: self.budget.child(&asked.allotment)?,
-            message_bytes: self.message_bytes.min(message_bytes),
+            own_memory_bytes: asked.own_memory_bytes(),
+            message_bytes: self
+                .message_bytes
+                .min(asked.message_bytes.map_or(usize::MAX, length)),
             calls: self.calls.min(asked.calls.unwrap_or(u32::MAX)),
         })
+    }
+
+    /// Holds a cell that is to be started to them.
+    pub fn apply(&self, setup: &mut Setup) {
+        setup.budget = self.budget.clone();
+        setup.limits.memory_bytes = self.own_memory_bytes;
+        setup.limits.message_bytes = self.message_bytes;
+        setup.limits.queued_bytes = self.message_bytes.saturating_mul(QUEUED_MESSAGES);
+    }
+}
+
+fn length(bytes: u64) -> usize {
+    usize::try_from(bytes).unwrap_or(usize::MAX)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    fn memory(bytes: u64) -> Bounds {
+        Bounds {
+            allotment: Allotment {
+                memory_bytes: Some(bytes),
+                ..Allotment::default()
+            },
+            ..Bounds::default()
+        }
+    }
+
+    #[test]
+    fn a_child_gets_no_more_than_its_parent_has() {
+        let parent = Bounds {
+            message_bytes: Some(1000),
+            calls: Some(5),
+            ..memory(1 << 20)
+        };
+        let parent = parent.root();
+        let asked = Bounds {
+            message_bytes: Some(2000),
+            calls: Some(2),
+            ..Bounds::default()
+        };
+        let child = parent.child(&asked).unwrap();
+        assert_eq!((child.message_bytes, child.calls), (1000, 2));
+        let refused = parent.child(&memory(2 << 20)).err().unwrap();
+        assert!(
+            refused.to_string().starts_with("limit: memory: "),
+            "{refused}"
+        );
+    }
+
+    #[test]
+    fn a_first_cell_is_bounded_whatever_is_said() {
+        let bounded = Bounds::default().root();
+        let mut setup = Setup::default();
+        bounded.apply(&mut setup);
+        assert_eq!(setup.limits.memory_bytes, Limits::default().memory_bytes);
+        assert_eq!(
+            bounded.budget.left(cell::Resource::Memory),
+            Some(MEMORY_BYTES)
+        );
+        assert_eq!(bounded.budget.left(cell::Resource::Streams), Some(STREAMS));
     }
 }

@@ -4,20 +4,23 @@
 //! [`Process`] owns a running cell: dropping it ends the cell and everything the cell held. A cell's exit is reported only when its authority has gone: its membrane is revoked,
 //! its connection closed, its tasks ended.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
-use cell::{Control, Exit, Program, Sender, Setup, Spawned};
+use cell::{Budget, Control, Exit, Program, Sender, Setup, Spawned};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::audit::Audit;
 use crate::authority::Authority;
-use crate::bounds::{Bounded, Bounds};
+use crate::bounds::Bounded;
 use crate::epoch::Epochs;
+use crate::files::Tmp;
 use crate::grants::{Grants, Who};
-use crate::tenure::Tenant;
+use crate::session::Possessions;
+use crate::tenure::{Shared, Tenant};
 use crate::vats::{Export, Occupied, VatError, Vats};
 
 /// Requests for a guest's bootstrap that may wait for its vat. Each is answered in microseconds.
@@ -44,16 +47,25 @@ pub struct Launch {
     pub grants: Grants,
     /// The session that it was spawned with, and ends with. The first cell has none.
     pub parent: Option<Tenant>,
+    /// The cells that it spawns by what it was handed, which end with it.
+    pub descendants: Shared,
+    /// Its `/tmp`, if it has one.
+    pub tmp: Option<Tmp>,
+    /// Below which directory the cells that it spawns may have theirs.
+    pub scratch: Option<Arc<Path>>,
 }
 
 impl Launch {
     /// A cell that no other one has spawned.
-    pub fn alone(setup: Setup, bounds: &Bounds, grants: Grants) -> Self {
+    pub fn alone(setup: Setup, bounded: Bounded, grants: Grants) -> Self {
         Self {
             setup,
-            bounded: bounds.root(),
+            bounded,
             grants,
             parent: None,
+            descendants: Shared::default(),
+            tmp: None,
+            scratch: None,
         }
     }
 }
@@ -92,12 +104,13 @@ impl Cells {
         self.audit.as_ref()
     }
 
-    /// Verifies and compiles a component, or finds it compiled.
+    /// Verifies and compiles a component, or finds it compiled. Those who share a budget take turns with the others
+    /// at compiling as one.
     ///
     /// # Errors
     /// When the bytes are no component that can run here; the error names what is wrong.
-    pub async fn load(&self, wasm: Bytes) -> Result<Program, cell::LoadError> {
-        self.engine.load(wasm).await
+    pub async fn load(&self, budget: &Budget, wasm: Bytes) -> Result<Program, cell::LoadError> {
+        self.engine.load_for(budget, wasm).await
     }
 
     /// Starts a cell that holds its grants and nothing else.
@@ -110,8 +123,12 @@ impl Cells {
             bounded,
             grants,
             parent,
+            descendants,
+            tmp,
+            scratch,
         } = launch;
         bounded.apply(&mut setup);
+        setup.tmp = tmp.as_ref().map(Tmp::writable);
         let who = Who::new(
             self.spawned
                 .fetch_add(1, Ordering::Relaxed)
@@ -137,6 +154,9 @@ impl Cells {
             bounded,
             grants,
             parent,
+            descendants,
+            tmp,
+            scratch,
             export_requests,
             stop: stop.clone(),
             ended,
@@ -164,6 +184,9 @@ struct Conduct {
     bounded: Bounded,
     grants: Grants,
     parent: Option<Tenant>,
+    descendants: Shared,
+    tmp: Option<Tmp>,
+    scratch: Option<Arc<Path>>,
     export_requests: mpsc::Receiver<oneshot::Sender<capnp::Result<Export>>>,
     stop: CancellationToken,
     ended: watch::Sender<Option<Exit>>,
@@ -181,14 +204,25 @@ impl Conduct {
             bounded,
             grants,
             parent,
+            descendants,
+            tmp,
+            scratch,
             mut export_requests,
             stop,
             ended,
             occupied,
         } = self;
         tracing::debug!(%who, "a cell has started");
-        let (authority, hearing) =
-            Authority::hand_over(who.clone(), sender, bounded, grants, cells);
+        let (authority, hearing) = Authority::hand_over(
+            sender,
+            Possessions {
+                who: who.clone(),
+                bounded,
+                grants,
+                scratch,
+            },
+            cells,
+        );
         let mut authority = Some(authority);
         let mut running = std::pin::pin!(cell.run(hearing));
         let mut orphaned = std::pin::pin!(orphaned(parent.as_ref()));
@@ -198,7 +232,7 @@ impl Conduct {
                 exit = &mut running => break exit,
                 reason = &mut orphaned, if !revoked => {
                     revoked = true;
-                    control.kill();
+                    control.revoke(reason);
                 }
                 () = stop.cancelled(), if authority.is_some() => {
                     if let Some(authority) = authority.take() {
@@ -219,6 +253,11 @@ impl Conduct {
             authority
                 .take_back(&format!("the cell has ended: {exit}"))
                 .await;
+        }
+        descendants.end("the cell that spawned it has ended");
+        descendants.vacant().await;
+        if let Some(tmp) = tmp {
+            tmp.remove().await;
         }
         drop(occupied);
         tracing::debug!(%who, %exit, "a cell has ended");

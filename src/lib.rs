@@ -13,6 +13,7 @@ mod authority;
 pub mod bounds;
 pub mod cells;
 pub mod epoch;
+pub mod files;
 pub mod grants;
 pub mod home;
 pub mod node;

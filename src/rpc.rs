@@ -4,6 +4,7 @@
 //! face, so that another face over the same object cannot forget it. What a face refuses, it refuses
 //! with a message that says what was wrong with the call.
 
+mod behalf;
 pub mod byte_stream;
 pub mod executor;
 pub mod host;

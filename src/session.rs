@@ -5,6 +5,7 @@
 //! the end of its epoch, or of the cell.
 
 use std::cell::RefCell;
+use std::path::Path;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -12,7 +13,6 @@ use capnp::Error;
 use capnp::capability::Client;
 use image::Image;
 use membrane::Membrane;
-use schema::system_capnp::{executor, host};
 
 use crate::audit::{Audit, Tally};
 use crate::bounds::Bounded;
@@ -21,13 +21,26 @@ use crate::epoch::Term;
 use crate::grants::{Allowed, Grant, GrantPolicy, GrantedBy, Grants, Who};
 use crate::rpc::executor::{Executor, Principal};
 use crate::rpc::host::Host;
-use crate::tenure::Tenure;
+use crate::tenure::Shared;
 use crate::vats::{Scope, Spawner};
+
+/// What a cell has, on the way to its vat.
+pub struct Possessions {
+    /// The cell.
+    pub who: Who,
+    /// What it may use.
+    pub bounded: Bounded,
+    /// What it was granted.
+    pub grants: Grants,
+    /// Below which directory the cells that it spawns may have their `/tmp`.
+    pub scratch: Option<Arc<Path>>,
+}
 
 /// What a cell was granted, as it has arrived on its vat: what each of its sessions is made from.
 pub struct Endowment {
     who: Who,
     bounded: Bounded,
+    scratch: Option<Arc<Path>>,
     held: Vec<Held>,
     by: GrantedBy,
     image: Option<Arc<Image>>,
@@ -51,7 +64,13 @@ enum Source {
 
 impl Endowment {
     /// Takes grants in on the cell's vat. `scope` is the cell's.
-    pub fn new(who: Who, bounded: Bounded, grants: Grants, cells: Cells, scope: &Spawner) -> Self {
+    pub fn new(possessions: Possessions, cells: Cells, scope: &Spawner) -> Self {
+        let Possessions {
+            who,
+            bounded,
+            grants,
+            scratch,
+        } = possessions;
         let (named, by, image) = grants.into_parts();
         let audit = cells.audit().cloned().map(|audit| {
             let tally = Rc::new(Tally::new(audit.clone(), who.clone()));
@@ -70,6 +89,7 @@ impl Endowment {
             held: held.collect(),
             who,
             bounded,
+            scratch,
             by,
             image,
             cells,
@@ -104,23 +124,19 @@ impl Endowment {
     /// The session for an epoch.
     pub fn session(&self, term: Term) -> Session {
         let scope = Scope::default();
-        let children = Rc::new(RefCell::new(Some(Tenure::default())));
-        let executor = Executor::new(Principal {
+        let children = Shared::default();
+        let executor = Executor::client(Principal {
             cells: self.cells.clone(),
             bounded: self.bounded.clone(),
             spawner: scope.spawner(),
             image: self.image.clone(),
-            children: Rc::downgrade(&children),
+            scratch: self.scratch.clone(),
+            children: children.clone(),
         });
         let granted = self.held.iter().map(|held| {
             let cap = match &held.source {
-                Source::Host(swarm) => {
-                    let face = Host::new(swarm.clone(), executor.clone());
-                    vat::new_client_from_rc::<host::Client, _>(face).client
-                }
-                Source::Executor => {
-                    vat::new_client_from_rc::<executor::Client, _>(executor.clone()).client
-                }
+                Source::Host(swarm) => Host::client(swarm.clone(), executor.clone()).client,
+                Source::Executor => executor.clone().client,
                 Source::Cap(cap) => cap.clone(),
             };
             let membrane = Membrane::new(Rc::new(GrantPolicy {
@@ -166,7 +182,7 @@ struct Granted {
 /// What ends with a session.
 struct Belongings {
     scope: Scope,
-    children: Rc<RefCell<Option<Tenure>>>,
+    children: Shared,
     term: Term,
 }
 
@@ -208,10 +224,8 @@ impl Session {
                 .membrane
                 .revoke(Error::disconnected(reason.to_owned()));
         }
-        if let Some(belongings) = &*self.belongings.borrow()
-            && let Some(children) = &mut *belongings.children.borrow_mut()
-        {
-            children.end(reason);
+        if let Some(belongings) = &*self.belongings.borrow() {
+            belongings.children.end(reason);
         }
     }
 
@@ -224,10 +238,7 @@ impl Session {
             return;
         };
         belongings.scope.shutdown().await;
-        let children = belongings.children.take();
-        if let Some(mut children) = children {
-            children.vacant().await;
-        }
+        belongings.children.vacant().await;
         drop(belongings.term);
     }
 }

@@ -4,7 +4,7 @@
 //! may be on any thread.
 
 use std::convert::Infallible;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -79,6 +79,42 @@ impl Tenant {
     }
 }
 
+/// A tenure that several may let tenants into. Clones are the same one; a handle is no tenant.
+#[derive(Clone)]
+pub struct Shared(Arc<Mutex<Option<Tenure>>>);
+
+impl Default for Shared {
+    fn default() -> Self {
+        Self(Arc::new(Mutex::new(Some(Tenure::default()))))
+    }
+}
+
+impl Shared {
+    /// One more tenant; `None` once it has ended.
+    pub fn tenant(&self) -> Option<Tenant> {
+        self.lock().as_ref()?.tenant()
+    }
+
+    /// Tells all tenants to go. The first reason stands.
+    pub fn end(&self, reason: &str) {
+        if let Some(tenure) = &mut *self.lock() {
+            tenure.end(reason);
+        }
+    }
+
+    /// Waits until all tenants have gone. Ends it, if that has not been done. Of several who wait one does.
+    pub async fn vacant(&self) {
+        let tenure = self.lock().take();
+        if let Some(mut tenure) = tenure {
+            tenure.vacant().await;
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<Tenure>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
@@ -99,6 +135,18 @@ mod tests {
         assert!(tenure.vacant().now_or_never().is_none());
         drop(other);
         tenure.vacant().await;
+    }
+
+    #[tokio::test]
+    async fn a_handle_on_it_is_no_tenant() {
+        let shared = Shared::default();
+        let handle = shared.clone();
+        let tenant = shared.tenant().unwrap();
+        handle.end("why");
+        assert_eq!(tenant.over().await, "why");
+        assert!(shared.tenant().is_none());
+        drop(tenant);
+        shared.vacant().await;
     }
 
     #[tokio::test]

@@ -21,7 +21,9 @@ use image::Image;
 use swarm::Identity;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use ww::audit::{Audit, Writer};
+use ww::bounds::Bounded;
 use ww::cells::{Launch, Process};
+use ww::files::Tmp;
 use ww::home::Home;
 use ww::node::{Node, Options};
 use ww::scratch::Scratch;
@@ -123,12 +125,13 @@ pub async fn run(args: RunArgs) -> anyhow::Result<u8> {
         wasm_debug: args.wasm_debug,
         audit,
     })?;
-    let (_scratch, image, wasm) = tokio::select! {
+    let bounded = limits::bounds(&limit).root();
+    let (scratch, image, wasm) = tokio::select! {
         merged = merged(&args.paths, &home) => merged?,
         asked = signals.next() => return Ok(asked.before_start()),
     };
     let started = tokio::select! {
-        started = start(&mut node, wasm) => started,
+        started = start(&mut node, &bounded, wasm) => started,
         asked = signals.next() => return Ok(asked.before_start()),
     };
     let (program, swarm) = started?;
@@ -145,7 +148,12 @@ pub async fn run(args: RunArgs) -> anyhow::Result<u8> {
         ..Setup::default()
     };
     let grants = grants::grants(&grant, &deny, &swarm)?.image(image.clone());
-    let launch = Launch::alone(setup, &limits::bounds(&limit), grants);
+    let scratch_path: Arc<Path> = scratch.path().into();
+    let launch = Launch {
+        tmp: Some(Tmp::new(&scratch_path, &bounded.budget).await?),
+        scratch: Some(scratch_path),
+        ..Launch::alone(setup, bounded, grants)
+    };
     let process = node.cells().spawn(&program, launch).await?;
     let (code, end) = supervise(&process, &terminal, &mut signals).await;
     match end {
@@ -206,8 +214,12 @@ async fn merged(paths: &[PathBuf], home: &Home) -> anyhow::Result<(Scratch, Arc<
 }
 
 /// Compiles the entry, and waits until peers can reach the node.
-async fn start(node: &mut Node, wasm: Bytes) -> anyhow::Result<(Program, swarm::Handle)> {
-    let program = node.cells().load(wasm).await?;
+async fn start(
+    node: &mut Node,
+    bounded: &Bounded,
+    wasm: Bytes,
+) -> anyhow::Result<(Program, swarm::Handle)> {
+    let program = node.cells().load(&bounded.budget, wasm).await?;
     tracing::debug!(imports = ?program.imports(), "loaded the program");
     Ok((program, node.network().await?))
 }

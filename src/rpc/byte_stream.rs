@@ -38,6 +38,13 @@ impl ByteStream {
         }
     }
 
+    /// Lets the cell go on writing when nobody holds this any more: what it writes then goes nowhere.
+    pub fn discard_when_gone(&self) {
+        if let End::Reading(reader) = &self.end {
+            reader.discard_when_gone();
+        }
+    }
+
     /// Counts one more read or write, for as long as the result lives.
     fn enter(&self) -> capnp::Result<SemaphorePermit<'_>> {
         self.places.try_acquire().map_err(|_| {

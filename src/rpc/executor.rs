@@ -4,27 +4,29 @@
 //! call. Arguments and environment entries are all checked before anything runs: a malformed one fails
 //! the call, because leaving it out would shift the others.
 
-use std::cell::RefCell;
+use std::cell::OnceCell;
 use std::num::NonZeroU32;
-use std::rc::Weak;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use capnp::capability::Rc;
 use cell::stdio;
-use cell::{Allotment, Setup, Stdin, Stdout};
+use cell::{Allotment, Resource, Setup, Stdin, Stdout};
 use image::Image;
 use schema::system_capnp::{executor, grant, limits, process, program, source};
 use tokio::sync::{Semaphore, SemaphorePermit};
 
+use super::behalf::{self, Known};
 use super::process::{Process, Stdio};
 use super::shelf::{Loaded, Shelf};
 use super::{bounded, given, shown, texts};
 use crate::bounds::{Bounded, Bounds};
 use crate::cells::{Cells, Launch};
+use crate::files::Tmp;
 use crate::grants::{Grant, Grants};
-use crate::tenure::{Tenant, Tenure};
+use crate::tenure::{Shared, Tenant};
 use crate::vats::{Export, Spawner};
 
 /// What a cell may write that its parent has not read, and what a parent may write that the cell has not
@@ -41,6 +43,9 @@ const MAX_COMPONENT_BYTES: u64 = 64 << 20;
 /// and a place among the compilations of the whole node.
 const LOADS_UNDER_WAY: usize = 2;
 
+/// The streams of a cell that its parent has.
+const STREAMS: u64 = 3;
+
 /// The longest name of a grant, in bytes.
 const MAX_GRANT_NAME_BYTES: usize = 256;
 
@@ -49,6 +54,7 @@ pub struct Executor {
     principal: Principal,
     loads: Semaphore,
     shelf: Shelf,
+    known: OnceCell<Known>,
 }
 
 /// On whose behalf programs are run.
@@ -62,18 +68,25 @@ pub struct Principal {
     pub spawner: Spawner,
     /// Where paths are looked up, if anywhere.
     pub image: Option<Arc<Image>>,
-    /// The session, for the cells that end with it.
-    pub children: Weak<RefCell<Option<Tenure>>>,
+    /// Below which directory they may have their `/tmp`.
+    pub scratch: Option<Arc<Path>>,
+    /// For the cells that end with whoever spawned them.
+    pub children: Shared,
 }
 
 impl Executor {
-    /// A face that runs programs on behalf of `principal`.
-    pub fn new(principal: Principal) -> Rc<Self> {
-        Rc::new(Self {
+    /// A capability that runs programs on behalf of `principal`.
+    pub fn client(principal: Principal) -> executor::Client {
+        let executor = Rc::new(Self {
             principal,
             loads: Semaphore::new(LOADS_UNDER_WAY),
             shelf: Shelf::default(),
-        })
+            known: OnceCell::new(),
+        });
+        let client: executor::Client = super::client(executor.clone());
+        // It is new, so this is the first and only time.
+        let _ = executor.known.set(Known::executor(&client, &executor));
+        client
     }
 
     /// One of the places for loads; waits for it.
@@ -85,7 +98,7 @@ impl Executor {
     async fn load_bytes(&self, wasm: Bytes) -> capnp::Result<cell::Program> {
         self.principal
             .cells
-            .load(wasm)
+            .load(&self.principal.bounded.budget, wasm)
             .await
             .map_err(|error| capnp::Error::failed(error.to_string()))
     }
@@ -111,7 +124,8 @@ impl executor::Server for Executor {
         };
         let process = self
             .principal
-            .launch(&program, setup, &Bounds::default(), Grants::default())
+            .child(&Bounds::default())?
+            .launch(&program, setup, Grants::default())
             .await?;
         results.get().set_process(process);
         Ok(())
@@ -220,18 +234,48 @@ impl program::Server for Program {
             env: environment(params.get_env()?)?,
             ..Setup::default()
         };
-        let bounds = bounds(params.get_limits()?);
-        let grants = self.grants(params.get_grants()?)?;
-        let process = self
-            .principal
-            .launch(&self.loaded.program, setup, &bounds, grants)
-            .await?;
+        let child = self.principal.child(&bounds(params.get_limits()?))?;
+        let grants = child.grants(params.get_grants()?)?;
+        let process = child.launch(&self.loaded.program, setup, grants).await?;
         results.get().set_process(process);
         Ok(())
     }
 }
 
-impl Program {
+impl Principal {
+    /// A place for one more cell in the session.
+    fn tenant(&self) -> capnp::Result<Tenant> {
+        let tenant = self.children.tenant();
+        tenant.ok_or_else(|| capnp::Error::disconnected("the session has ended".into()))
+    }
+
+    /// A cell that is to be started on its behalf, with bounds of its own.
+    fn child(&self, asked: &Bounds) -> capnp::Result<Child<'_>> {
+        let bounded = self
+            .bounded
+            .child(asked)
+            .map_err(|error| capnp::Error::overloaded(error.to_string()))?;
+        Ok(Child {
+            parent: self,
+            wants_tmp: asked.allotment.tmp_bytes.is_some(),
+            principal: Principal {
+                bounded,
+                children: Shared::default(),
+                ..self.clone()
+            },
+        })
+    }
+}
+
+/// A cell that is to be started.
+struct Child<'a> {
+    parent: &'a Principal,
+    wants_tmp: bool,
+    /// The cell itself, on whose behalf programs are run by what it is granted.
+    principal: Principal,
+}
+
+impl Child<'_> {
     /// The capabilities of a call, ready to travel to the child's vat.
     fn grants(&self, list: capnp::struct_list::Reader<'_, grant::Owned>) -> capnp::Result<Grants> {
         bounded("grants", list.len())?;
@@ -247,33 +291,44 @@ impl Program {
             if name.is_empty() {
                 return Err(capnp::Error::failed("grants: one has no name".into()));
             }
-            let cap = given("grants", entry.get_cap())?;
-            grants = grants.with(name, Grant::Cap(Export::new(&self.principal.spawner, cap)));
+            let cap = behalf::of(&self.principal, given("grants", entry.get_cap())?);
+            let export = Export::new(&self.parent.spawner, cap);
+            grants = grants.with(name, Grant::Cap(export));
         }
         Ok(grants)
     }
-}
 
-impl Principal {
-    /// A place for one more cell in the session.
-    fn tenant(&self) -> capnp::Result<Tenant> {
-        let children = self.children.upgrade();
-        let tenant = children.and_then(|children| children.borrow().as_ref()?.tenant());
-        tenant.ok_or_else(|| capnp::Error::disconnected("the session has ended".into()))
+    /// Its `/tmp`, if it asked for one.
+    async fn tmp(&self) -> capnp::Result<Option<Tmp>> {
+        let (Some(scratch), true) = (&self.parent.scratch, self.wants_tmp) else {
+            return Ok(None);
+        };
+        Tmp::new(scratch, &self.principal.bounded.budget)
+            .await
+            .map(Some)
+            .map_err(|error| capnp::Error::failed(format!("spawn: {error}")))
     }
 
-    /// Starts a cell with pipes for its streams, and hands it to whoever asked. If the caller goes away
+    /// Starts it with pipes for its streams, and hands it to whoever asked. If the caller goes away
     /// meanwhile, so does the cell.
     async fn launch(
-        &self,
+        self,
         program: &cell::Program,
         setup: Setup,
-        bounds: &Bounds,
         grants: Grants,
     ) -> capnp::Result<process::Client> {
-        let bounded = self
-            .bounded
-            .child(bounds)
+        let tmp = self.tmp().await?;
+        let Principal {
+            cells,
+            bounded,
+            scratch,
+            children: descendants,
+            spawner,
+            ..
+        } = self.principal;
+        let charge = bounded
+            .budget
+            .charge(Resource::Streams, STREAMS)
             .map_err(|error| capnp::Error::overloaded(error.to_string()))?;
         let (stdin_reader, stdin) = stdio::pipe(PIPE_BYTES);
         let (stdout, stdout_writer) = stdio::pipe(PIPE_BYTES);
@@ -287,10 +342,12 @@ impl Principal {
             },
             bounded,
             grants,
-            parent: Some(self.tenant()?),
+            parent: Some(self.parent.tenant()?),
+            descendants,
+            tmp,
+            scratch,
         };
-        let cell = self
-            .cells
+        let cell = cells
             .spawn(program, launch)
             .await
             .map_err(|error| capnp::Error::overloaded(error.to_string()))?;
@@ -298,12 +355,9 @@ impl Principal {
             stdin,
             stdout,
             stderr,
+            charge,
         };
-        Ok(super::client(Process::new(
-            cell,
-            stdio,
-            self.spawner.clone(),
-        )))
+        Ok(super::client(Process::new(cell, stdio, spawner)))
     }
 }
 

@@ -2,23 +2,44 @@
 //!
 //! Addresses and peers are read from the swarm's snapshot, so that no call waits for a busy network.
 
+use std::cell::OnceCell;
+
 use capnp::capability::Rc;
-use schema::system_capnp::host;
+use schema::system_capnp::{executor, host};
 use swarm::{Handle, Target};
 
+use super::behalf::Known;
 use super::bounded;
-use super::executor::Executor;
 
 /// The face of a node's swarm.
 pub struct Host {
     swarm: Handle,
-    executor: Rc<Executor>,
+    executor: executor::Client,
+    known: OnceCell<Known>,
 }
 
 impl Host {
     /// A face that hands out this executor.
-    pub fn new(swarm: Handle, executor: Rc<Executor>) -> Rc<Self> {
-        Rc::new(Self { swarm, executor })
+    pub fn new(swarm: Handle, executor: executor::Client) -> Rc<Self> {
+        Rc::new(Self {
+            swarm,
+            executor,
+            known: OnceCell::new(),
+        })
+    }
+
+    /// A capability that hands out this executor.
+    pub fn client(swarm: Handle, executor: executor::Client) -> host::Client {
+        let host = Self::new(swarm, executor);
+        let client: host::Client = super::client(host.clone());
+        // It is new, so this is the first and only time.
+        let _ = host.known.set(Known::host(&client, &host));
+        client
+    }
+
+    /// The same node for somebody on whose behalf this executor runs programs.
+    pub fn with_executor(&self, executor: executor::Client) -> host::Client {
+        Self::client(self.swarm.clone(), executor)
     }
 }
 
@@ -89,9 +110,7 @@ impl host::Server for Host {
         _params: host::ExecutorParams,
         mut results: host::ExecutorResults,
     ) -> capnp::Result<()> {
-        results
-            .get()
-            .set_executor(super::client(self.executor.clone()));
+        results.get().set_executor(self.executor.clone());
         Ok(())
     }
 }

@@ -3,8 +3,8 @@
 //! The face is the cell's owner: when the last reference to it goes, so does the cell.
 
 use capnp::capability::{Client, Rc};
-use cell::Exit;
 use cell::stdio::{Reader, Writer};
+use cell::{Charge, Exit};
 use schema::system_capnp::{byte_stream, process};
 use tokio::sync::OnceCell;
 
@@ -20,29 +20,51 @@ pub struct Stdio {
     pub stdout: Reader,
     /// Reads what the cell reports.
     pub stderr: Reader,
+    /// Their places in the budget, for as long as they are there.
+    pub charge: Charge,
 }
 
 /// The face of a cell.
 pub struct Process {
-    cell: Cell,
-    stdin: byte_stream::Client,
-    stdout: byte_stream::Client,
-    stderr: byte_stream::Client,
+    cell: Rc<Cell>,
+    stdin: Stream,
+    stdout: Stream,
+    stderr: Stream,
+    _charge: Charge,
     /// What the guest exports, once somebody has asked: one connection to its vat, however often.
     bootstrap: OnceCell<Client>,
+    detached: std::cell::Cell<bool>,
     /// Where the references that this face imports live: the caller's own connection.
     spawner: Spawner,
+}
+
+/// One stream of a cell: the same capability whenever it is asked for.
+struct Stream {
+    face: Rc<ByteStream>,
+    client: byte_stream::Client,
+}
+
+impl Stream {
+    fn new(end: End) -> Self {
+        let face = Rc::new(ByteStream::new(end));
+        Self {
+            client: super::client(face.clone()),
+            face,
+        }
+    }
 }
 
 impl Process {
     /// Takes ownership of a cell on behalf of a caller.
     pub fn new(cell: Cell, stdio: Stdio, spawner: Spawner) -> Rc<Self> {
         Rc::new(Self {
-            cell,
-            stdin: super::client(Rc::new(ByteStream::new(End::Writing(stdio.stdin)))),
-            stdout: super::client(Rc::new(ByteStream::new(End::Reading(stdio.stdout)))),
-            stderr: super::client(Rc::new(ByteStream::new(End::Reading(stdio.stderr)))),
+            cell: Rc::new(cell),
+            stdin: Stream::new(End::Writing(stdio.stdin)),
+            stdout: Stream::new(End::Reading(stdio.stdout)),
+            stderr: Stream::new(End::Reading(stdio.stderr)),
+            _charge: stdio.charge,
             bootstrap: OnceCell::new(),
+            detached: std::cell::Cell::new(false),
             spawner,
         })
     }
@@ -54,7 +76,7 @@ impl process::Server for Process {
         _params: process::StdinParams,
         mut results: process::StdinResults,
     ) -> capnp::Result<()> {
-        results.get().set_stream(self.stdin.clone());
+        results.get().set_stream(self.stdin.client.clone());
         Ok(())
     }
 
@@ -63,7 +85,7 @@ impl process::Server for Process {
         _params: process::StdoutParams,
         mut results: process::StdoutResults,
     ) -> capnp::Result<()> {
-        results.get().set_stream(self.stdout.clone());
+        results.get().set_stream(self.stdout.client.clone());
         Ok(())
     }
 
@@ -72,7 +94,7 @@ impl process::Server for Process {
         _params: process::StderrParams,
         mut results: process::StderrResults,
     ) -> capnp::Result<()> {
-        results.get().set_stream(self.stderr.clone());
+        results.get().set_stream(self.stderr.client.clone());
         Ok(())
     }
 
@@ -97,6 +119,7 @@ impl process::Server for Process {
             Status::Ended(exit) => match exit {
                 Exit::Exited(code) => status.set_exited(code.into()),
                 Exit::Killed => status.set_killed(()),
+                Exit::Revoked { .. } => status.set_revoked(()),
                 Exit::OutOfFuel { .. } => status.set_out_of_fuel(()),
                 Exit::OutOfMemory { .. } => status.set_out_of_memory(()),
                 Exit::OutOfTime { .. } => status.set_out_of_time(()),
@@ -139,6 +162,23 @@ impl process::Server for Process {
         Ok(())
     }
 
+    async fn detach(
+        self: Rc<Self>,
+        _params: process::DetachParams,
+        _results: process::DetachResults,
+    ) -> capnp::Result<()> {
+        if !self.detached.replace(true) {
+            self.stdout.face.discard_when_gone();
+            self.stderr.face.discard_when_gone();
+            let cell = self.cell.clone();
+            // The session is its owner from now on.
+            self.spawner.spawn(async move {
+                cell.wait().await;
+            });
+        }
+        Ok(())
+    }
+
     async fn usage(
         self: Rc<Self>,
         _params: process::UsageParams,
@@ -149,6 +189,15 @@ impl process::Server for Process {
         usage.set_memory_bytes(used.memory_bytes);
         usage.set_cpu_nanos(u64::try_from(used.cpu_time.as_nanos()).unwrap_or(u64::MAX));
         usage.set_fuel(used.fuel.unwrap_or(0));
+        usage.set_tree_memory_bytes(used.tree.memory_bytes);
+        usage.set_cells(count(used.tree.cells));
+        usage.set_streams(count(used.tree.streams));
+        usage.set_tmp_bytes(used.tree.tmp_bytes);
+        usage.set_var_bytes(used.tree.var_bytes);
         Ok(())
     }
+}
+
+fn count(number: u64) -> u32 {
+    u32::try_from(number).unwrap_or(u32::MAX)
 }

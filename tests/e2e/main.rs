@@ -14,6 +14,7 @@ mod guests;
 mod images;
 mod kernel;
 mod lifecycle;
+mod limits;
 mod logging;
 mod network;
 mod readme;

@@ -48,8 +48,11 @@ impl Siege {
     fn with_neighbours(count: u32) -> Self {
         let environment = image(guests::KEEPER);
         let ww = ww();
-        let mut running =
-            Running::start(&mut ww.guest_command(&environment, &[&count.to_string()]));
+        let mut running = Running::start(&mut ww.guest_command_with(
+            &["--grant", "host"],
+            &environment,
+            &[&count.to_string()],
+        ));
         running.stdout_line("STILL HERE");
         let before = Footprint::of(running.pid());
         Self {
@@ -399,7 +402,9 @@ pub fn rpc_floods() {
     flood("streams, never released", 5000, "");
     flood("exports of a child, never released", 2000, "");
     let held = "4096 capabilities are held";
-    flood("executors, never released", 5000, held);
+    flood("executors, never released", 5000, "");
+    let narrowed = "1024 capabilities are held narrowed";
+    flood("capabilities narrowed, never released", 2000, narrowed);
     flood("programs, never released", 5000, held);
     flood("children, never released", 200, "");
     flood("children with grants, one after the other", 20, "");

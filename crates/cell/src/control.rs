@@ -57,6 +57,13 @@ impl Control {
         self.shared.task.wake();
     }
 
+    /// Ends the cell because the authority that it ran under was taken back.
+    pub fn revoke(&self, reason: impl Into<String>) {
+        self.end(Exit::Revoked {
+            reason: reason.into(),
+        });
+    }
+
     /// Whether it runs, or how it ended.
     pub fn status(&self) -> Status {
         match self.shared.exit.get() {

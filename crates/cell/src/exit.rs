@@ -25,6 +25,11 @@ pub enum Exit {
     },
     /// Somebody killed it, or dropped it.
     Killed,
+    /// The authority that it ran under was taken back.
+    Revoked {
+        /// Why, in the words of whoever did that.
+        reason: String,
+    },
     /// It died of a refused growth of its memory.
     OutOfMemory {
         /// The bound that it met: [`Limits::memory_bytes`], or
@@ -57,14 +62,16 @@ pub enum Exit {
 impl Exit {
     /// The exit code to report for this end, after the customs of shells: the guest's own code, or
     /// 128 plus the number of the signal that would have been sent (134 SIGABRT for a trap, 137
-    /// SIGKILL for a kill and for running out of memory or handles, 152 SIGXCPU for fuel), 124 for
-    /// time as `timeout` has it, 126 for what could not be started.
+    /// SIGKILL for a kill and for running out of memory or handles, 152 SIGXCPU for fuel, 129 SIGHUP for
+    /// authority that was taken back, as when a session is over), 124 for time as `timeout` has it, 126 for
+    /// what could not be started.
     pub fn code(&self) -> u8 {
         match self {
             Exit::Exited(code) => *code,
             Exit::Trapped { .. } => 134,
             Exit::Killed | Exit::OutOfMemory { .. } | Exit::OutOfHandles { .. } => 137,
             Exit::OutOfFuel { .. } => 152,
+            Exit::Revoked { .. } => 129,
             Exit::OutOfTime { .. } => 124,
             Exit::Failed { .. } => 126,
         }
@@ -140,6 +147,7 @@ impl fmt::Display for Exit {
             Exit::Exited(code) => write!(f, "exited with code {code}"),
             Exit::Trapped { message, .. } => write!(f, "trapped: {message}"),
             Exit::Killed => write!(f, "killed"),
+            Exit::Revoked { reason } => write!(f, "revoked: {reason}"),
             Exit::OutOfMemory { limit_bytes } => {
                 write!(f, "out of memory: it may use {limit_bytes} bytes")
             }

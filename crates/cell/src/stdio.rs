@@ -69,8 +69,16 @@ struct State {
     dropped: u64,
     writer_gone: bool,
     reader_gone: bool,
+    /// Whether what is written goes nowhere once the reader has gone, instead of failing.
+    discard: bool,
     readers: Wakers,
     writers: Wakers,
+}
+
+impl State {
+    fn is_broken(&self) -> bool {
+        self.writer_gone || self.reader_gone && !self.discard
+    }
 }
 
 impl Pipe {
@@ -108,8 +116,11 @@ impl Pipe {
 
     fn poll_put(&self, cx: &mut Context<'_>, data: &[u8]) -> Poll<io::Result<usize>> {
         let mut state = self.lock();
-        if state.reader_gone || state.writer_gone {
+        if state.is_broken() {
             return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
+        }
+        if state.reader_gone {
+            return Poll::Ready(Ok(data.len()));
         }
         let free = self.capacity.saturating_sub(state.bytes.len());
         if free == 0 && !data.is_empty() {
@@ -127,8 +138,11 @@ impl Pipe {
     /// Adds all of `data` and forgets the oldest bytes beyond the capacity. False when nobody reads.
     fn put_over(&self, data: &[u8]) -> bool {
         let mut state = self.lock();
-        if state.reader_gone || state.writer_gone {
+        if state.is_broken() {
             return false;
+        }
+        if state.reader_gone {
+            return true;
         }
         let skipped = data.len().saturating_sub(self.capacity);
         let (_, kept) = data.split_at(skipped);
@@ -191,6 +205,11 @@ impl Reader {
     /// Bytes that a ring has forgotten so far, because they were not read in time.
     pub fn dropped(&self) -> u64 {
         self.0.lock().dropped
+    }
+
+    /// Lets the writer go on when this has been closed or dropped: what it writes then goes nowhere.
+    pub fn discard_when_gone(&self) {
+        self.0.lock().discard = true;
     }
 
     /// Stops reading: what is left is thrown away, a read under way ends, the writer fails.
@@ -316,6 +335,22 @@ mod tests {
         reader.close();
         assert!(block_on(reading).is_empty());
         assert!(block_on(writer.write(b"x")).is_err());
+    }
+
+    #[test]
+    fn a_writer_may_outlive_its_reader_without_noticing() {
+        let (reader, writer) = pipe(4);
+        block_on(writer.write(b"abcd")).unwrap();
+        reader.discard_when_gone();
+        let mut blocked = Box::pin(writer.write(b"ef"));
+        assert!((&mut blocked).now_or_never().is_none(), "it is still read");
+        drop(reader);
+        block_on(blocked).unwrap();
+        block_on(writer.write(&[0; 100])).unwrap();
+        let (reader, ring) = ring(4);
+        reader.discard_when_gone();
+        drop(reader);
+        ring.write(b"nowhere");
     }
 
     #[test]

@@ -366,14 +366,16 @@ fn whoever_ends_a_cell_first_says_how_it_ended() {
     on_one_thread(async {
         let engine = engine();
         let program: Program = engine.load(command(SPIN)).await.unwrap();
-        let said = Exit::Failed {
-            message: "said".to_owned(),
+        let said = Exit::Revoked {
+            reason: "the session is over".to_owned(),
         };
+        assert_eq!(said.to_string(), "revoked: the session is over");
+        assert_eq!(said.code(), 129);
         let (running, ..) = start(program.spawn(Setup::default()).unwrap());
         while running.usage().cpu_time.is_zero() {
             tokio::task::yield_now().await;
         }
-        running.end(said.clone());
+        running.revoke("the session is over");
         running.kill();
         assert_eq!(running.wait().await, said);
 

@@ -165,6 +165,7 @@ mod broken;
 mod calls;
 mod flight;
 mod held;
+mod layers;
 mod membrane;
 mod nesting;
 mod payload;
@@ -177,6 +178,7 @@ mod request;
 mod results;
 mod tail;
 
+pub use layers::{Layers, peel};
 pub use membrane::Membrane;
 pub use nesting::{MAX_NESTING, TOO_DEEP};
 pub use policy::{AllowAll, Call, Decision, Direction, Policy};

@@ -14,6 +14,7 @@ use crate::boundary::{Boundary, Passage, Remains, Sever, Severed, Target};
 use crate::broken;
 use crate::flight::{Flight, Guard};
 use crate::held::Held;
+use crate::layers;
 use crate::nesting::{CALLS, Level};
 use crate::payload::CarriedParams;
 use crate::policy::{Call, Direction};
@@ -70,6 +71,11 @@ impl Reference {
             && self
                 .with_target(|target| unresolved(target))
                 .unwrap_or(false)
+    }
+
+    /// The boundary that it crosses.
+    pub(crate) fn boundary(&self) -> &Rc<Boundary> {
+        &self.boundary
     }
 
     /// The direction of the calls made through it.
@@ -218,7 +224,7 @@ impl ClientHook for ReferenceHook {
     }
 
     fn get_resolved(&self) -> Option<Box<dyn ClientHook>> {
-        if self.0.boundary.introduce(&self.0) {
+        if self.0.boundary.introduce(&self.0) || layers::introduce(&self.0) {
             return None;
         }
         let _level = Level::enter(&CALLS).ok()?;

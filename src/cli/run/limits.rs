@@ -68,10 +68,9 @@ impl FromStr for LimitArg {
     }
 }
 
-/// The bounds of the first cell: those asked for, and the node's for the rest. Of two for one thing the later
-/// counts.
+/// The bounds that the operator asks for. Of two for one thing the later counts.
 pub fn bounds(args: &[LimitArgs]) -> Bounds {
-    let mut bounds = Bounds::of_first_cell();
+    let mut bounds = Bounds::default();
     let allotment = &mut bounds.allotment;
     for limit in args.iter().flat_map(|LimitArgs(limits)| limits) {
         match *limit {

@@ -24,7 +24,8 @@
 //! | run with nothing but WASI, as a plain command | [`block_on`] |
 //! | do several things at once | [`spawn`], [`sleep`], [`timeout`] |
 //! | read and write the standard streams while other things go on | [`io`] |
-//! | run another program and talk to it | [`process`], [`bytes`] |
+//! | run another program with chosen grants and bounds, and talk to it | [`Spawn`], [`process`], [`bytes`] |
+//! | hand on less than one holds, and take it back | [`Session::attenuate`] |
 //! | end with an exit code of your own | [`exit`] |
 //!
 //! Everything runs in one loop, on one thread. It polls what can go on until nothing can, and then
@@ -55,18 +56,20 @@ pub mod io;
 pub mod process;
 mod reactor;
 mod session;
+mod spawn;
 mod time;
 mod vat;
 
 pub use capnp;
 pub use capnp_rpc;
-pub use schema::{ipfs_capnp, stem_capnp, system_capnp};
+pub use schema::{interfaces, ipfs_capnp, stem_capnp, system_capnp};
 pub use std::time::Instant;
 
 pub use crate::cell::{exit, run, serve};
 pub use crate::error::{Error, Result};
 pub use crate::executor::{JoinHandle, block_on, spawn};
 pub use crate::session::{Epoch, Session};
+pub use crate::spawn::Spawn;
 pub use crate::time::{Elapsed, Sleep, sleep, timeout};
 
 /// The two faces of a cell's conversation with its host, as WIT has them.

@@ -123,11 +123,11 @@ impl fmt::Display for Status {
     }
 }
 
-fn count(texts: &[impl AsRef<str>]) -> u32 {
+pub(crate) fn count(texts: &[impl AsRef<str>]) -> u32 {
     u32::try_from(texts.len()).unwrap_or(u32::MAX)
 }
 
-fn fill(mut list: capnp::text_list::Builder<'_>, texts: &[impl AsRef<str>]) {
+pub(crate) fn fill(mut list: capnp::text_list::Builder<'_>, texts: &[impl AsRef<str>]) {
     for (index, text) in (0..).zip(texts) {
         list.set(index, text.as_ref());
     }

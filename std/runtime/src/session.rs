@@ -3,8 +3,9 @@
 use std::fmt;
 
 use capnp::capability::{Client, FromClientHook};
+use schema::interfaces::MethodId;
 use schema::ipfs_capnp::client as ipfs;
-use schema::stem_capnp::membrane;
+use schema::stem_capnp::{membrane, revoker};
 use schema::system_capnp::{executor, host};
 
 use crate::error::{Error, Result};
@@ -118,6 +119,20 @@ impl Session {
     /// Where sessions come from. It stays good across epochs.
     pub fn membrane(&self) -> &membrane::Client {
         &self.membrane
+    }
+
+    /// The same capability with less authority: only these methods may be called, on it and on whatever is
+    /// reached through it. [`MethodId::closure`](schema::interfaces::MethodId::closure) adds what is
+    /// reached through them. The second part takes it back, from whomever it was handed on to.
+    ///
+    /// # Errors
+    /// The host's: too many capabilities are held narrowed.
+    pub async fn attenuate<C: FromClientHook>(
+        &self,
+        capability: &C,
+        methods: impl IntoIterator<Item = MethodId>,
+    ) -> Result<(C, revoker::Client)> {
+        crate::spawn::attenuate(&self.membrane, capability, methods).await
     }
 
     /// Waits until a later epoch is in force, and takes its session. It may take for ever.

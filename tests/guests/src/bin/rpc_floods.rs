@@ -3,8 +3,8 @@
 
 use guests::report;
 use guests::wire::{
-    BOOTSTRAP, Cap, ECHO, EXECUTOR, Holdings, Outcome, PUMP, PUSH, READ, STDIN, STDOUT, WAIT,
-    WATCH, Wire, set_data, set_into, set_max_bytes,
+    ATTENUATE, BOOTSTRAP, Cap, ECHO, EXECUTOR, Holdings, Outcome, PUMP, PUSH, READ, STDIN, STDOUT,
+    WAIT, WATCH, Wire, set_data, set_into, set_max_bytes, set_narrowed,
 };
 use runtime::capnp::any_pointer;
 use runtime::system_capnp::executor;
@@ -73,6 +73,10 @@ fn act(name: &str, count: u32, wire: &mut Wire, holdings: &Holdings) {
         }
         "executors, never released" => keep(wire, count, |wire| {
             wire.call(holdings.host, EXECUTOR, &[], |_| {})
+        }),
+        "capabilities narrowed, never released" => keep(wire, count, |wire| {
+            let cap = holdings.executor;
+            wire.call(holdings.membrane, ATTENUATE, &[cap], set_narrowed)
         }),
         "exports of a child, never released" => {
             let child = idle(wire);

@@ -32,7 +32,7 @@ fn main() {
 }
 
 fn shapes(wire: &mut Wire, target: &Held) {
-    for method in 0..target.methods {
+    for method in 0..target.methods() {
         for shape in SHAPES {
             wire.call_shaped(target.cap, (target.interface, method), *shape);
             wire.take_in();
@@ -44,7 +44,7 @@ fn unknown(wire: &mut Wire, held: &[Held], target: &Held) {
     let call = |wire: &mut Wire, interface, method| {
         wire.call(target.cap, (interface, method), &[Cap::Null], |_| {});
     };
-    for method in [target.methods, target.methods + 1, u16::MAX] {
+    for method in [target.methods(), target.methods() + 1, u16::MAX] {
         call(wire, target.interface, method);
     }
     for interface in [0, 1, u64::MAX, PERSISTENT] {

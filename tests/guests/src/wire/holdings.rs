@@ -2,6 +2,7 @@
 
 use runtime::capnp::any_pointer;
 use runtime::capnp::traits::HasTypeId as _;
+use runtime::interfaces::Interface;
 use runtime::stem_capnp::membrane;
 use runtime::system_capnp::{byte_stream, executor, host, process, program};
 
@@ -16,8 +17,14 @@ pub struct Held {
     pub cap: Cap,
     /// Its interface's id.
     pub interface: u64,
+}
+
+impl Held {
     /// How many methods the interface has.
-    pub methods: u16,
+    pub fn methods(&self) -> u16 {
+        let interface = Interface::of_id(self.interface);
+        interface.map_or(0, |interface| interface.methods.len() as u16)
+    }
 }
 
 /// What a guest holds of the host's.
@@ -36,6 +43,8 @@ pub struct Holdings {
 pub const GRAFT: (u64, u16) = (membrane::Client::TYPE_ID, 0);
 /// `Membrane.watch`, which never returns.
 pub const WATCH: (u64, u16) = (membrane::Client::TYPE_ID, 1);
+/// `Membrane.attenuate`.
+pub const ATTENUATE: (u64, u16) = (membrane::Client::TYPE_ID, 2);
 /// `Host.id`.
 pub const ID: (u64, u16) = (host::Client::TYPE_ID, 0);
 /// `Host.executor`.
@@ -132,25 +141,21 @@ impl Holdings {
                 name: "membrane",
                 cap: self.membrane,
                 interface: membrane::Client::TYPE_ID,
-                methods: 2,
             },
             Held {
                 name: "host",
                 cap: self.host,
                 interface: host::Client::TYPE_ID,
-                methods: 9,
             },
             Held {
                 name: "executor",
                 cap: self.executor,
                 interface: executor::Client::TYPE_ID,
-                methods: 3,
             },
             Held {
                 name: "program",
                 cap: program,
                 interface: program::Client::TYPE_ID,
-                methods: 3,
             },
         ];
         for (name, stream) in [("stdin", STDIN), ("stdout", STDOUT)] {
@@ -159,7 +164,6 @@ impl Holdings {
                 name,
                 cap: wire.wait_for_cap(question, 0),
                 interface: byte_stream::Client::TYPE_ID,
-                methods: 5,
             });
         }
         // Last: among its methods is the one that ends it.
@@ -167,7 +171,6 @@ impl Holdings {
             name: "process",
             cap: process,
             interface: process::Client::TYPE_ID,
-            methods: 9,
         });
         held
     }
@@ -199,6 +202,15 @@ pub fn set_cap(mut at: any_pointer::Builder<'_>) {
 pub fn set_into(params: any_pointer::Builder<'_>) {
     let mut params: byte_stream::pump_params::Builder<'_> = params.init_as();
     params.set_into(next());
+}
+
+/// The parameters of [`ATTENUATE`], to no method, which refer to the first capability of the table.
+pub fn set_narrowed(params: any_pointer::Builder<'_>) {
+    let mut params: membrane::attenuate_params::Builder<'_> = params.init_as();
+    params
+        .reborrow()
+        .init_cap()
+        .set_as_capability(next().client.hook);
 }
 
 /// The parameters of [`READ`], of so many bytes at most.
