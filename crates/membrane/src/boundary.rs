@@ -172,6 +172,7 @@ impl Boundary {
     }
 
     /// Asks the policy about a call, and fails unless it may be made now.
+    #[inline]
     pub(crate) fn admit(&self, call: Call) -> Result<Passage, Error> {
         self.open()?;
         let passage = match self.policy.check(call) {
@@ -323,6 +324,7 @@ impl Boundary {
     }
 
     /// Notes something under way. Returns its place, for [`Boundary::forget_call`].
+    #[inline]
     pub(crate) fn note_call(&self, call: Weak<dyn Sever>) -> Result<usize, Error> {
         match &mut *self.state.borrow_mut() {
             State::Open(open) => Ok(open.calls.note(call)),
@@ -330,6 +332,7 @@ impl Boundary {
         }
     }
 
+    #[inline]
     pub(crate) fn forget_call(&self, place: usize) {
         if let State::Open(open) = &mut *self.state.borrow_mut() {
             open.calls.forget(place);

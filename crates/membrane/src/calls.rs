@@ -24,6 +24,7 @@ enum Place {
 
 impl Calls {
     /// Notes a call. Returns its place, for [`Calls::forget`].
+    #[inline]
     pub(crate) fn note(&mut self, call: Weak<dyn Sever>) -> usize {
         let number = self.next_number;
         self.next_number = number.wrapping_add(1);
@@ -46,6 +47,7 @@ impl Calls {
         }
     }
 
+    #[inline]
     pub(crate) fn forget(&mut self, number: usize) {
         let Some(place) = self.places.get_mut(number) else {
             return;

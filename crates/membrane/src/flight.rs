@@ -49,6 +49,7 @@ pub(crate) type Finish<T, U> = fn(&Rc<Flight<T>>, T) -> Result<U, Error>;
 
 impl<T: 'static> Flight<T> {
     /// Fails if the boundary has been revoked.
+    #[inline]
     pub(crate) fn begin(
         boundary: &Rc<Boundary>,
         travel: Direction,
@@ -74,6 +75,7 @@ impl<T: 'static> Flight<T> {
     /// Lets `promise` run until it ends or the boundary is revoked. `finish` takes its value across.
     ///
     /// Fails, and drops the promise, if the boundary has been revoked.
+    #[inline]
     pub(crate) fn run<U: 'static>(
         self: Rc<Self>,
         promise: Promise<T, Error>,

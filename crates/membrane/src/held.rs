@@ -24,6 +24,7 @@ impl<T: ?Sized + 'static> Held<T> {
 
     /// Uses it, unless it has been taken. Where that comes back here and revokes, it cannot be taken
     /// from under the user, and is let go of as soon as the user is done.
+    #[inline]
     pub(crate) fn with<R>(&self, boundary: &Boundary, using: impl FnOnce(&T) -> R) -> Option<R> {
         let held = self.0.borrow();
         let result = using(held.as_deref()?);
@@ -35,6 +36,7 @@ impl<T: ?Sized + 'static> Held<T> {
     }
 
     /// Takes it, unless it is being used.
+    #[inline]
     pub(crate) fn take(&self) -> Option<Box<T>> {
         self.0.try_borrow_mut().ok()?.take()
     }

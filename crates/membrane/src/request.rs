@@ -12,7 +12,7 @@ use capnp::capability::{Promise, RemotePromise};
 use capnp::private::capability::{ClientHook, PipelineHook, RequestHook};
 use capnp::{Error, any_pointer};
 
-use crate::boundary::Boundary;
+use crate::boundary::{Boundary, Passage};
 use crate::broken;
 use crate::flight::Flight;
 use crate::nesting::{CALLS, Level};
@@ -38,11 +38,10 @@ impl CarriedRequest {
         }
     }
 
-    /// Asks the policy and takes the parameters across. Returns the request to be sent, and the
-    /// call's guard.
-    fn admit(mut self) -> Result<Admitted, Error> {
-        let passage = self.boundary.admit(self.call)?;
-        if let Some(instead) = passage.instead {
+    /// Asks the policy and takes the parameters across. Returns the call's guard.
+    fn admit(&mut self) -> Result<Option<Box<dyn Any>>, Error> {
+        let Passage { guard, instead } = self.boundary.admit(self.call)?;
+        if let Some(instead) = instead {
             self.redirect(&*instead)?;
         }
         if !self.caps.is_settled() {
@@ -51,7 +50,7 @@ impl CarriedRequest {
             // Looking at the capabilities ran other hooks.
             self.boundary.open()?;
         }
-        Ok((self.inner, passage.guard))
+        Ok(guard)
     }
 
     /// Makes this a request to another target. The parameters are copied, because they lie in a
@@ -74,25 +73,20 @@ impl CarriedRequest {
         Ok(())
     }
 
-    fn try_send(self) -> Result<RemotePromise<any_pointer::Owned>, Error> {
+    fn try_send(mut self) -> Result<RemotePromise<any_pointer::Owned>, Error> {
         let _level = Level::enter(&CALLS)?;
-        let boundary = Rc::clone(&self.boundary);
-        let travel = self.call.direction.reverse();
-        let (request, guard) = self.admit()?;
-        let flight = Flight::begin(&boundary, travel, guard)?;
-        tail::launched(flight, request.send())
+        let guard = self.admit()?;
+        let flight = Flight::begin(&self.boundary, self.call.direction.reverse(), guard)?;
+        tail::launched(flight, self.inner.send())
     }
 
-    fn try_send_streaming(self) -> Result<Promise<(), Error>, Error> {
+    fn try_send_streaming(mut self) -> Result<Promise<(), Error>, Error> {
         let _level = Level::enter(&CALLS)?;
-        let boundary = Rc::clone(&self.boundary);
-        let travel = self.call.direction.reverse();
-        let (request, guard) = self.admit()?;
-        Flight::begin(&boundary, travel, guard)?.run(request.send_streaming(), |_, ()| Ok(()))
+        let guard = self.admit()?;
+        let flight = Flight::begin(&self.boundary, self.call.direction.reverse(), guard)?;
+        flight.run(self.inner.send_streaming(), |_, ()| Ok(()))
     }
 }
-
-type Admitted = (Box<dyn RequestHook>, Option<Box<dyn Any>>);
 
 impl RequestHook for CarriedRequest {
     fn get(&mut self) -> any_pointer::Builder<'_> {
