@@ -4,7 +4,7 @@
 //! cell's vat, and becomes a capability there, behind a membrane of its own whose policy knows whose it
 //! is: so a refusal can say who asked, for what, why not, and what would allow it.
 
-use std::cell::RefCell;
+use std::any::Any;
 use std::collections::BTreeSet;
 use std::fmt;
 use std::rc::Rc;
@@ -12,6 +12,7 @@ use std::sync::Arc;
 
 use capnp::Error;
 use image::Image;
+use membrane::policies::{AllowList, Audit, OneWay};
 use membrane::{Call, Decision, Direction, Policy};
 use schema::interfaces::{Interface, MethodId};
 
@@ -185,10 +186,7 @@ impl Policy for GrantPolicy {
         if call.direction == Direction::Outward {
             return Decision::Allow;
         }
-        let method = MethodId {
-            interface: call.interface_id,
-            ordinal: call.method_id,
-        };
+        let method = method_of(call);
         let refusal = match &self.only {
             Some(only) if !only.allows(method) => Some(self.refusal(method, only)),
             _ => None,
@@ -262,36 +260,49 @@ pub fn listed(methods: &BTreeSet<MethodId>) -> String {
 /// How the error starts of every call on a capability that was narrowed to other methods.
 pub const ATTENUATED: &str = "attenuated";
 
-/// Holds a capability to the methods that a cell has narrowed it to.
-pub struct Attenuation<P> {
-    only: BTreeSet<MethodId>,
-    /// Counts among the cell's attenuations for as long as this lives.
-    _place: RefCell<P>,
-}
+/// Under which name the audit counts calls on narrowed capabilities.
+const NARROWED: &str = "attenuated";
 
-impl<P> Attenuation<P> {
-    /// Allows these methods. `place` is dropped when nothing is held through it any more.
-    pub fn new(only: BTreeSet<MethodId>, place: P) -> Self {
-        Self {
-            only,
-            _place: RefCell::new(place),
+/// Holds a capability to the methods that a cell has narrowed it to. `place` is dropped when nothing is held
+/// through it any more.
+pub fn attenuation(
+    only: BTreeSet<MethodId>,
+    place: impl Any,
+    tally: Option<Rc<Tally>>,
+) -> Rc<dyn Policy> {
+    let methods: Vec<(u64, u16)> = only.iter().map(|id| (id.interface, id.ordinal)).collect();
+    let list = AllowList::new(methods).refuse_with(move |call| {
+        let _lives_as_long = &place;
+        let method = method_of(call);
+        Error::failed(format!(
+            "{ATTENUATED}: this capability allows {}, and not {method}. What allows it: whoever narrowed it, \
+             by naming {method} to Membrane.attenuate",
+            listed(&only)
+        ))
+    });
+    match tally {
+        None => Rc::new(list),
+        Some(tally) => {
+            let name: Arc<str> = NARROWED.into();
+            let sink = move |call: Call, decision: &Decision| {
+                tally.count(&name, method_of(call), refusal_of(decision));
+            };
+            let audited = Audit::new(Rc::new(list), Rc::new(sink));
+            Rc::new(OneWay::new(Direction::Inward, Rc::new(audited)))
         }
     }
 }
 
-impl<P> Policy for Attenuation<P> {
-    fn check(&self, call: Call) -> Decision {
-        let method = MethodId {
-            interface: call.interface_id,
-            ordinal: call.method_id,
-        };
-        if call.direction == Direction::Outward || self.only.contains(&method) {
-            return Decision::Allow;
-        }
-        Decision::Refuse(Error::failed(format!(
-            "{ATTENUATED}: this capability allows {}, and not {method}. What allows it: whoever narrowed it, \
-             by naming {method} to Membrane.attenuate",
-            listed(&self.only)
-        )))
+fn method_of(call: Call) -> MethodId {
+    MethodId {
+        interface: call.interface_id,
+        ordinal: call.method_id,
+    }
+}
+
+fn refusal_of(decision: &Decision) -> Option<&str> {
+    match decision {
+        Decision::Refuse(error) => Some(&error.extra),
+        _ => None,
     }
 }

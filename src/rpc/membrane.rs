@@ -18,7 +18,7 @@ use tokio::sync::Semaphore;
 use super::bounded;
 use crate::audit;
 use crate::epoch::{Epochs, STALE};
-use crate::grants::Attenuation;
+use crate::grants::attenuation;
 use crate::session::{Endowment, Session};
 use crate::vats::Spawner;
 
@@ -167,13 +167,17 @@ impl face::Server for Bootstrap {
                 "limit: attenuations: {MAX_ATTENUATIONS} capabilities are held narrowed; release one first"
             ))
         })?;
-        let membrane = Membrane::new(Rc::new(Attenuation::new(only, place)));
+        let tally = self.endowment.tally();
+        let membrane = Membrane::new(attenuation(only, place, tally));
         let mut results = results.get();
         results
             .reborrow()
             .init_cap()
             .set_as_capability(membrane.wrap_hook(cap.hook));
-        results.set_revoker(super::client(Rc::new(Revoker(membrane))));
+        results.set_revoker(super::client(Rc::new(Revoker {
+            membrane,
+            bootstrap: self.clone(),
+        })));
         Ok(())
     }
 }
@@ -185,7 +189,11 @@ fn encode(epoch: &atom::Epoch, mut into: epoch::Builder<'_>) {
 }
 
 /// Takes one narrowed capability back.
-struct Revoker(Membrane);
+struct Revoker {
+    membrane: Membrane,
+    /// Of the cell that narrowed it.
+    bootstrap: Rc<Bootstrap>,
+}
 
 impl revoker::Server for Revoker {
     async fn revoke(
@@ -200,8 +208,11 @@ impl revoker::Server for Revoker {
                 reason.len()
             )));
         }
-        self.0
-            .revoke(Error::disconnected(format!("revoked: {reason}")));
+        if !self.membrane.is_revoked() {
+            let reason = format!("revoked: {reason}");
+            self.bootstrap.endowment.tell_revoked(&reason);
+            self.membrane.revoke(Error::disconnected(reason));
+        }
         Ok(())
     }
 }

@@ -148,6 +148,11 @@ impl process::Server for Process {
         _params: process::BootstrapParams,
         mut results: process::BootstrapResults,
     ) -> capnp::Result<()> {
+        if let Status::Ended(exit) = self.cell.status() {
+            return Err(capnp::Error::disconnected(format!(
+                "the cell has ended: {exit}"
+            )));
+        }
         let cap = self
             .bootstrap
             .get_or_try_init(async || {

@@ -7,6 +7,7 @@ use fixtures::{Environment, Running, guests};
 use crate::limits::{
     calls_under_way as calls_at_once, cells_below as governs, temporary_files as fills_tmp,
 };
+use crate::processes::{owns, owns as beats};
 use crate::rpc::{
     calls_grant, exchanges, keeper, lending, lends, reflects, rpc_bytes, rpc_floods, rpc_leaves,
     rpc_promises, rpc_rules, rpc_shapes,
@@ -20,6 +21,9 @@ macro_rules! assert_test_exists {
     };
 }
 fixtures::foreach_guest!(assert_test_exists);
+
+// `tests/node`: an epoch ends at the node's own hand.
+mod epochs {}
 
 /// What `runbytes` tells about a child, which is this program.
 #[track_caller]

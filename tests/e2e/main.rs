@@ -17,6 +17,7 @@ mod lifecycle;
 mod limits;
 mod logging;
 mod network;
+mod processes;
 mod readme;
 mod rpc;
 mod sandbox;
