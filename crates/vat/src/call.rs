@@ -13,27 +13,31 @@ use crate::outcome::{self, Outcome};
 use crate::panics::{Caught, caught};
 use crate::vat;
 
-/// A call that is to begin.
+/// A call that is to begin. It belongs to its outcome until its turn comes: a call that nobody wants any more
+/// keeps nothing, neither its target nor what that keeps going.
 pub(crate) struct Start {
     pub(crate) target: Rc<dyn ClientHook>,
     pub(crate) interface_id: u64,
     pub(crate) method_id: u16,
     pub(crate) params: Box<dyn ParamsHook>,
     pub(crate) results: Box<dyn ResultsHook>,
-    pub(crate) outcome: Rc<Outcome>,
 }
 
 impl Start {
+    /// Lets go of all that it holds.
+    pub(crate) fn discard(self) {
+        vat::discard((self.target, self.params, self.results));
+    }
+
     /// Runs the call's first part at once, so that calls begin in the order in which they were made. Most
     /// end there.
-    pub(crate) fn run(self) {
+    pub(crate) fn run(self, outcome: Rc<Outcome>) {
         let Self {
             target,
             interface_id,
             method_id,
             params,
             results,
-            outcome,
         } = self;
         if !outcome.is_wanted() {
             return vat::discard((target, params, results));

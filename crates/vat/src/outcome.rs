@@ -18,6 +18,7 @@ use capnp::private::capability::{ClientHook, PipelineHook, PipelineOp};
 use capnp::private::layout::CapTable;
 use capnp::{Error, any_pointer};
 
+use crate::call::Start;
 use crate::connection::{Notice, QuestionName, Shared};
 use crate::error;
 use crate::message::Outgoing;
@@ -40,6 +41,8 @@ pub(crate) type Settled = Result<Rc<Payload>, Error>;
 pub(crate) struct Outcome {
     state: RefCell<State>,
     handles: Cell<usize>,
+    /// What begins it, until it has begun.
+    start: RefCell<Option<Start>>,
     origin: Cell<Origin>,
     /// Whom to send the results to, and what they are, until the call settles.
     observer: RefCell<Option<Observer>>,
@@ -141,11 +144,32 @@ impl Outcome {
         Rc::new(Self {
             state: RefCell::new(State::Pending(Pending::default())),
             handles: Cell::new(0),
+            start: RefCell::default(),
             origin: Cell::new(origin),
             observer: RefCell::new(observer),
             server: RefCell::default(),
             waits_on: RefCell::default(),
         })
+    }
+
+    /// Lets the call begin in its turn, unless nobody cares by then.
+    pub(crate) fn start_in_turn(self: &Rc<Self>, start: Start) {
+        self.start.replace(Some(start));
+        vat::push(Turn::Start(Rc::clone(self)));
+    }
+
+    /// The call's turn.
+    pub(crate) fn start(self: Rc<Self>) {
+        if let Some(start) = self.start.take() {
+            start.run(self);
+        }
+    }
+
+    fn never_start(&self) {
+        let start = self.start.take();
+        if let Some(start) = start {
+            start.discard();
+        }
     }
 
     /// Whether anybody cares, and does not know yet.
@@ -267,6 +291,7 @@ impl Outcome {
             Origin::Task(task) => vat::cancel(task),
             origin => self.origin.set(origin),
         }
+        self.never_start();
         self.observer.take();
         self.settle(Err(reason.clone()));
         let before = self.state.replace(State::Settled(Err(reason.clone())));
@@ -451,6 +476,7 @@ impl Drop for Handle {
         if left > 0 {
             return;
         }
+        self.0.never_start();
         match self.0.origin.take() {
             Origin::Nowhere => {}
             Origin::Task(task) => vat::cancel(task),

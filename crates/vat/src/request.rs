@@ -15,7 +15,7 @@ use crate::payload::{Payload, writable};
 use crate::reference::{self, Node};
 use crate::results::Results;
 use crate::rpc_capnp::message as wire;
-use crate::vat::{self, Turn};
+use crate::vat;
 
 /// A call on a capability, with its parameters.
 struct Request {
@@ -125,14 +125,13 @@ impl Request {
         let handle = Handle::new(&outcome);
         let message = std::mem::replace(&mut self.message, message::outgoing(None));
         let params = Payload::built(message, std::mem::take(&mut self.caps));
-        vat::push(Turn::Start(Start {
+        outcome.start_in_turn(Start {
             target: Rc::from(self.target.add_ref()),
             interface_id: self.interface_id,
             method_id: self.method_id,
             params: Box::new(params),
             results: Box::new(Results::new(&outcome)),
-            outcome,
-        }));
+        });
         handle
     }
 

@@ -24,8 +24,9 @@ pub(crate) use discard::discard;
 pub(crate) use tasks::TaskId;
 use tasks::Tasks;
 
-use crate::call::{Ongoing, Start};
+use crate::call::Ongoing;
 use crate::connection::{Notice, Shared};
+use crate::outcome::Outcome;
 use crate::reference::Node;
 use crate::slot::Resume;
 
@@ -46,8 +47,8 @@ struct Vat {
 
 /// Something to do.
 pub(crate) enum Turn {
-    /// Begins a call.
-    Start(Start),
+    /// Begins a call, if it is still wanted.
+    Start(Rc<Outcome>),
     /// Begins a call that waited for its target.
     Resume(Resume),
     /// Tells a peer something that follows from what was said before.
@@ -57,7 +58,7 @@ pub(crate) enum Turn {
 impl Turn {
     fn take(self) {
         match self {
-            Self::Start(start) => start.run(),
+            Self::Start(outcome) => outcome.start(),
             Self::Resume(resume) => resume.run(),
             Self::Notify(connection, notice) => {
                 if let Some(connection) = connection.upgrade() {

@@ -22,7 +22,7 @@ use crate::payload::{Payload, writable};
 use crate::reference;
 use crate::results::{self, Results};
 use crate::rpc_capnp::{call, finish, message as wire, message_target, return_};
-use crate::vat::{self, Turn};
+use crate::vat;
 
 #[derive(Default)]
 pub(super) struct Answers {
@@ -238,14 +238,13 @@ impl Shared {
         };
         let caps = self.import_all(descriptors)?;
         let outcome = self.admit(id, bytes, depth, kept);
-        vat::push(Turn::Start(Start {
+        outcome.start_in_turn(Start {
             target: head.target.hook,
             interface_id: head.interface_id,
             method_id: head.method_id,
             params: Box::new(Payload::received(message, caps)),
             results: Box::new(Results::new(&outcome)),
-            outcome,
-        }));
+        });
         Ok(())
     }
 

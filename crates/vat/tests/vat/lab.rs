@@ -202,6 +202,7 @@ impl<M: Maker> lab::Server for Lab<M> {
         _: lab::MakeParams,
         mut results: lab::MakeResults,
     ) -> Result<(), Error> {
+        self.seen.calls.set(self.seen.calls.get() + 1);
         results.get().set_lab(Self::client(&self.seen));
         Ok(())
     }

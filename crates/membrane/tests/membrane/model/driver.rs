@@ -174,7 +174,6 @@ impl Driver {
                 let (given, offered) = given.unzip();
                 let sent = act(&client, call, how, given);
                 self.know(call, on.clone(), Method::Act, how, offered);
-                self.keep_nothing_queued(&on)?;
                 self.spawn(call, async move {
                     let response = sent.promise.await?;
                     let results = response.get()?;
@@ -197,7 +196,6 @@ impl Driver {
                 };
                 self.held.push((promised, view));
                 self.know(call, on.clone(), Method::Act, how, None);
-                self.keep_nothing_queued(&on)?;
                 self.spawn(call, async move {
                     sent.promise.await?;
                     Ok(Answer { text: 0, got: None })
@@ -210,7 +208,6 @@ impl Driver {
                 request.get().set_call(call);
                 let sent = request.send();
                 self.know(call, on.clone(), Method::Push, How::Keep, None);
-                self.keep_nothing_queued(&on)?;
                 self.spawn(call, async move {
                     sent.await?;
                     Ok(Answer { text: 0, got: None })
@@ -281,16 +278,6 @@ impl Driver {
             self.drive()?;
         }
         Ok((client, view))
-    }
-
-    /// A call that waits for its turn on a vat keeps its target, also when it is cancelled. If the target
-    /// is promised by a call that has not ended, it keeps that one going too: so there are no such turns.
-    fn keep_nothing_queued(&mut self, target: &View) -> Result<(), String> {
-        let over = |known: &Known| known.over;
-        if self.calls.get(&target.object).is_none_or(over) {
-            return Ok(());
-        }
-        self.drive()
     }
 
     /// Lets the engine do its own work, if it has been woken.

@@ -1,7 +1,11 @@
 //! Calls from a peer: answers, and what is promised by them.
 
+use std::rc::Rc;
+
 use vat::{Limits, Usage};
 
+use crate::lab::{Lab, Seen, Vat};
+use crate::lab_capnp::lab;
 use crate::peers::on_a_vat;
 use crate::wire::{
     Body, Cap, Kind, LAB, Peer, Said, To, body, bootstrap, call, data, finish, message, method,
@@ -343,5 +347,21 @@ fn an_abort_ends_the_connection_with_its_reason() {
         );
         assert_eq!(peer.connection.usage(), Usage::default());
         peer.leaves_nothing().await;
+    });
+}
+
+#[test]
+fn a_call_that_nobody_wants_keeps_nothing_while_it_waits_for_its_turn() {
+    on_a_vat(async {
+        let seen = Rc::new(Seen::default());
+        let lab: lab::Client = Lab::<Vat>::client(&seen);
+        let made = lab.make_request().send();
+        // It is made on what the first one promises, and so keeps that one wanted.
+        let on = made.pipeline.get_lab().nothing_request().send();
+        drop(made);
+        drop(on);
+        settle().await;
+        assert_eq!(seen.calls.get(), 0, "neither has begun");
+        assert_eq!(seen.alive.get(), 1);
     });
 }
