@@ -26,7 +26,7 @@ pub const NOT_GRANTED: &str = "notGranted";
 pub struct Who {
     /// Its number, which no other cell of this node has had.
     pub number: u64,
-    /// What its parent calls it: its first argument.
+    /// What its parent calls it: its first argument, any text at all.
     pub name: Arc<str>,
 }
 
@@ -36,11 +36,7 @@ const MAX_NAME_CHARS: usize = 80;
 impl Who {
     /// The cell of this number, which its parent calls so.
     pub fn new(number: u64, name: &str) -> Self {
-        let name = name
-            .chars()
-            .take(MAX_NAME_CHARS)
-            .map(|c| if c.is_control() { ' ' } else { c })
-            .collect::<String>();
+        let name: String = name.chars().take(MAX_NAME_CHARS).collect();
         Self {
             number,
             name: name.into(),
@@ -48,9 +44,15 @@ impl Who {
     }
 }
 
+/// The number and the name. A name that is more than a path is quoted, with whatever could end the quotes or the line
+/// escaped: so that nothing that a parent calls its child reads as if the host had said it.
 impl fmt::Display for Who {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "cell {} ({})", self.number, self.name)
+        let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '/' | '.' | '-' | '_');
+        match self.name.chars().all(plain) {
+            true => write!(f, "cell {} ({})", self.number, self.name),
+            false => write!(f, "cell {} ({:?})", self.number, self.name),
+        }
     }
 }
 
@@ -264,15 +266,18 @@ pub const ATTENUATED: &str = "attenuated";
 
 /// Holds a capability to the methods that a cell has narrowed it to.
 pub struct Attenuation<P> {
+    /// The cell that narrowed it.
+    by: Who,
     only: BTreeSet<MethodId>,
     /// Counts among the cell's attenuations for as long as this lives.
     _place: RefCell<P>,
 }
 
 impl<P> Attenuation<P> {
-    /// Allows these methods. `place` is dropped when nothing is held through it any more.
-    pub fn new(only: BTreeSet<MethodId>, place: P) -> Self {
+    /// Allows these methods, because this cell says so. `place` is dropped when nothing is held through it any more.
+    pub fn new(by: Who, only: BTreeSet<MethodId>, place: P) -> Self {
         Self {
+            by,
             only,
             _place: RefCell::new(place),
         }
@@ -289,9 +294,47 @@ impl<P> Policy for Attenuation<P> {
             return Decision::Allow;
         }
         Decision::Refuse(Error::failed(format!(
-            "{ATTENUATED}: this capability allows {}, and not {method}. What allows it: whoever narrowed it, \
-             by naming {method} to Membrane.attenuate",
+            "{ATTENUATED}: {method} may not be called on this capability, which {} has narrowed to {}. \
+             What allows it: that cell, by naming {method} to Membrane.attenuate",
+            self.by,
             listed(&self.only)
         )))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_that_is_a_path_is_told_as_it_is() {
+        assert_eq!(
+            Who::new(1, "/boot/main.wasm").to_string(),
+            "cell 1 (/boot/main.wasm)"
+        );
+        assert_eq!(Who::new(7, "").to_string(), "cell 7 ()");
+    }
+
+    #[test]
+    fn a_name_cannot_be_taken_for_what_is_said_about_it() {
+        for (name, told) in [
+            ("x) may call", r#"cell 1 ("x) may call")"#),
+            (r#"x") may call"#, r#"cell 1 ("x\") may call")"#),
+            (r#"x\"#, r#"cell 1 ("x\\")"#),
+            ("x\nnotGranted: ", r#"cell 1 ("x\nnotGranted: ")"#),
+            ("x\u{1b}[2J", r#"cell 1 ("x\u{1b}[2J")"#),
+            // What turns the direction of the text that follows.
+            ("x\u{202e}y", r#"cell 1 ("x\u{202e}y")"#),
+            ("x\u{2028}y", r#"cell 1 ("x\u{2028}y")"#),
+        ] {
+            assert_eq!(Who::new(1, name).to_string(), told);
+        }
+    }
+
+    #[test]
+    fn a_long_name_is_told_in_part() {
+        let name = "n".repeat(100_000);
+        let told = Who::new(1, &name).to_string();
+        assert_eq!(told.len(), "cell 1 ()".len() + MAX_NAME_CHARS);
     }
 }

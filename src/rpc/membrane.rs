@@ -167,7 +167,11 @@ impl face::Server for Bootstrap {
                 "limit: attenuations: {MAX_ATTENUATIONS} capabilities are held narrowed; release one first"
             ))
         })?;
-        let membrane = Membrane::new(Rc::new(Attenuation::new(only, place)));
+        let membrane = Membrane::new(Rc::new(Attenuation::new(
+            self.endowment.who().clone(),
+            only,
+            place,
+        )));
         let mut results = results.get();
         results
             .reborrow()
