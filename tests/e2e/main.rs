@@ -16,10 +16,12 @@ mod kernel;
 mod lifecycle;
 mod logging;
 mod network;
+mod probe;
 mod readme;
 mod rpc;
 mod sandbox;
 mod stdio;
+mod twins;
 
 use std::process::Command;
 
