@@ -105,6 +105,15 @@ impl Allowed {
         &self.named
     }
 
+    /// Whether this would be allowed if all methods were that the grant has.
+    fn could_allow(&self, method: MethodId) -> bool {
+        let interfaces: BTreeSet<u64> = self.named.iter().map(|id| id.interface).collect();
+        let whole = interfaces.into_iter().filter_map(Interface::of_id);
+        let whole = Self::only(whole.flat_map(|interface| interface.numbered().map(|(id, _)| id)));
+        // Where nothing is left of a grant, what it is of is not known.
+        whole.named.is_empty() || whole.allows(method)
+    }
+
     fn allows(&self, method: MethodId) -> bool {
         self.all.contains(&method) || self.foreign && Interface::of_id(method.interface).is_none()
     }
@@ -210,6 +219,9 @@ impl GrantPolicy {
     fn refusal(&self, method: MethodId, only: &Allowed) -> String {
         let Self { who, name, by, .. } = self;
         let lift = match by {
+            GrantedBy::Operator if !only.could_allow(method) => {
+                "nothing; no grant of this kind has such a method".to_owned()
+            }
             GrantedBy::Operator => format!("`ww run --grant {}`", self.widened(method, only)),
             GrantedBy::Parent => format!("its parent, by granting `{name}` with {method}"),
         };
@@ -329,6 +341,34 @@ mod tests {
         ] {
             assert_eq!(Who::new(1, name).to_string(), told);
         }
+    }
+
+    #[test]
+    fn what_no_grant_could_allow_is_not_promised() {
+        let host = Interface::all().iter().find(|each| each.name == "Host");
+        let policy = |named: &[&str]| GrantPolicy {
+            who: Who::new(1, "x"),
+            name: "host".into(),
+            only: Some(Rc::new(Allowed::only(
+                named.iter().filter_map(|name| host?.method(name)),
+            ))),
+            by: GrantedBy::Operator,
+            tally: None,
+        };
+        let refusal = |named: &[&str], interface, method_id| match policy(named).check(Call {
+            interface_id: interface,
+            method_id,
+            direction: Direction::Inward,
+        }) {
+            Decision::Refuse(error) => error.extra,
+            decision => format!("{decision:?}"),
+        };
+        let host = host.map_or(0, |host| host.id);
+        assert!(refusal(&["id"], host, 1).ends_with("`ww run --grant host:id,addrs`"));
+        assert!(refusal(&["id"], host, 99).ends_with("no grant of this kind has such a method"));
+        // What a program serves under a protocol's name may be of any interface.
+        assert!(refusal(&["id"], 1, 0).ends_with("`ww run --grant host`"));
+        assert!(refusal(&[], host, 1).ends_with("`ww run --grant host`"));
     }
 
     #[test]

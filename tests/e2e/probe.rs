@@ -7,7 +7,7 @@ use std::fs;
 use std::path::Path;
 
 use fixtures::{Environment, Finished, guests};
-use schema::interfaces::{Interface, Method};
+use schema::interfaces::{Interface, Method, MethodId};
 use serde_json::{Value, json};
 
 use crate::{Stage, json, ww};
@@ -125,6 +125,13 @@ fn assert_same(told: &BTreeSet<String>, expected: &BTreeSet<String>, options: &[
 #[track_caller]
 fn assert_refusals(lines: &[Value], grant: &str, allowed: &Method, interface: &Interface) {
     let mut refused = 0;
+    // What is not of this kind no grant of it allows; what is of no kind at all might be dialled.
+    let ids = || Interface::all().iter().flat_map(Interface::numbered);
+    let whole = MethodId::closure(interface.numbered().map(|(id, _)| id));
+    let never: Vec<String> = ids()
+        .filter(|(id, _)| !whole.contains(id))
+        .map(|(id, _)| id.to_string())
+        .collect();
     for line in lines.iter().filter(|line| text(line, "kind") == "calls") {
         let Some((path, method)) = text(line, "attempt").split_once(": ") else {
             panic!("no call: {line}");
@@ -136,8 +143,13 @@ fn assert_refusals(lines: &[Value], grant: &str, allowed: &Method, interface: &I
         refused += 1;
         let why = format!(
             "failed: notGranted: cell 1 (/boot/main.wasm) may not call {method} through its grant `{grant}`, \
-             which allows {}.{}. What allows it: `ww run --grant {grant}",
-            interface.name, allowed.name
+             which allows {}.{}. What allows it: {}",
+            interface.name,
+            allowed.name,
+            match never.iter().any(|name| name == method) {
+                true => "nothing; no grant of this kind has such a method".to_owned(),
+                false => format!("`ww run --grant {grant}"),
+            }
         );
         assert!(error.starts_with(&why), "{error}\nis not\n{why}");
     }
