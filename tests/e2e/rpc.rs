@@ -49,7 +49,12 @@ impl Siege {
         let environment = image(guests::KEEPER);
         let ww = ww();
         let mut running =
-            Running::start(&mut ww.guest_command(&environment, &[&count.to_string()]));
+            // All of the host, so that what refuses is what is called, and not the grant.
+            Running::start(&mut ww.guest_command_with(
+                &["--grant", "host"],
+                &environment,
+                &[&count.to_string()],
+            ));
         running.stdout_line("STILL HERE");
         let before = Footprint::of(running.pid());
         Self {

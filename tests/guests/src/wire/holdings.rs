@@ -132,7 +132,7 @@ impl Holdings {
                 name: "membrane",
                 cap: self.membrane,
                 interface: membrane::Client::TYPE_ID,
-                methods: 2,
+                methods: 3,
             },
             Held {
                 name: "host",
