@@ -27,7 +27,7 @@ pub const NOT_GRANTED: &str = "notGranted";
 pub struct Who {
     /// Its number, which no other cell of this node has had.
     pub number: u64,
-    /// What its parent calls it: its first argument.
+    /// What its parent calls it: its first argument, any text at all.
     pub name: Arc<str>,
 }
 
@@ -37,11 +37,7 @@ const MAX_NAME_CHARS: usize = 80;
 impl Who {
     /// The cell of this number, which its parent calls so.
     pub fn new(number: u64, name: &str) -> Self {
-        let name = name
-            .chars()
-            .take(MAX_NAME_CHARS)
-            .map(|c| if c.is_control() { ' ' } else { c })
-            .collect::<String>();
+        let name: String = name.chars().take(MAX_NAME_CHARS).collect();
         Self {
             number,
             name: name.into(),
@@ -49,9 +45,15 @@ impl Who {
     }
 }
 
+/// The number and the name. A name that is more than a path is quoted, with whatever could end the quotes or the line
+/// escaped: so that nothing that a parent calls its child reads as if the host had said it.
 impl fmt::Display for Who {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "cell {} ({})", self.number, self.name)
+        let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '/' | '.' | '-' | '_');
+        match self.name.chars().all(plain) {
+            true => write!(f, "cell {} ({})", self.number, self.name),
+            false => write!(f, "cell {} ({:?})", self.number, self.name),
+        }
     }
 }
 
@@ -102,6 +104,15 @@ impl Allowed {
     /// The methods that were named.
     pub fn named(&self) -> &BTreeSet<MethodId> {
         &self.named
+    }
+
+    /// Whether this would be allowed if all methods were that the grant has.
+    fn could_allow(&self, method: MethodId) -> bool {
+        let interfaces: BTreeSet<u64> = self.named.iter().map(|id| id.interface).collect();
+        let whole = interfaces.into_iter().filter_map(Interface::of_id);
+        let whole = Self::only(whole.flat_map(|interface| interface.numbered().map(|(id, _)| id)));
+        // Where nothing is left of a grant, what it is of is not known.
+        whole.named.is_empty() || whole.allows(method)
     }
 
     fn allows(&self, method: MethodId) -> bool {
@@ -206,6 +217,9 @@ impl GrantPolicy {
     fn refusal(&self, method: MethodId, only: &Allowed) -> String {
         let Self { who, name, by, .. } = self;
         let lift = match by {
+            GrantedBy::Operator if !only.could_allow(method) => {
+                "nothing; no grant of this kind has such a method".to_owned()
+            }
             GrantedBy::Operator => format!("`ww run --grant {}`", self.widened(method, only)),
             GrantedBy::Parent => format!("its parent, by granting `{name}` with {method}"),
         };
@@ -266,6 +280,7 @@ const NARROWED: &str = "attenuated";
 /// Holds a capability to the methods that a cell has narrowed it to. `place` is dropped when nothing is held
 /// through it any more.
 pub fn attenuation(
+    by: Who,
     only: BTreeSet<MethodId>,
     place: impl Any,
     tally: Option<Rc<Tally>>,
@@ -275,8 +290,8 @@ pub fn attenuation(
         let _lives_as_long = &place;
         let method = method_of(call);
         Error::failed(format!(
-            "{ATTENUATED}: this capability allows {}, and not {method}. What allows it: whoever narrowed it, \
-             by naming {method} to Membrane.attenuate",
+            "{ATTENUATED}: {method} may not be called on this capability, which {by} has narrowed to {}. \
+             What allows it: that cell, by naming {method} to Membrane.attenuate",
             listed(&only)
         ))
     });
@@ -304,5 +319,70 @@ fn refusal_of(decision: &Decision) -> Option<&str> {
     match decision {
         Decision::Refuse(error) => Some(&error.extra),
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_that_is_a_path_is_told_as_it_is() {
+        assert_eq!(
+            Who::new(1, "/boot/main.wasm").to_string(),
+            "cell 1 (/boot/main.wasm)"
+        );
+        assert_eq!(Who::new(7, "").to_string(), "cell 7 ()");
+    }
+
+    #[test]
+    fn a_name_cannot_be_taken_for_what_is_said_about_it() {
+        for (name, told) in [
+            ("x) may call", r#"cell 1 ("x) may call")"#),
+            (r#"x") may call"#, r#"cell 1 ("x\") may call")"#),
+            (r#"x\"#, r#"cell 1 ("x\\")"#),
+            ("x\nnotGranted: ", r#"cell 1 ("x\nnotGranted: ")"#),
+            ("x\u{1b}[2J", r#"cell 1 ("x\u{1b}[2J")"#),
+            // What turns the direction of the text that follows.
+            ("x\u{202e}y", r#"cell 1 ("x\u{202e}y")"#),
+            ("x\u{2028}y", r#"cell 1 ("x\u{2028}y")"#),
+        ] {
+            assert_eq!(Who::new(1, name).to_string(), told);
+        }
+    }
+
+    #[test]
+    fn what_no_grant_could_allow_is_not_promised() {
+        let host = Interface::all().iter().find(|each| each.name == "Host");
+        let policy = |named: &[&str]| GrantPolicy {
+            who: Who::new(1, "x"),
+            name: "host".into(),
+            only: Some(Rc::new(Allowed::only(
+                named.iter().filter_map(|name| host?.method(name)),
+            ))),
+            by: GrantedBy::Operator,
+            tally: None,
+        };
+        let refusal = |named: &[&str], interface, method_id| match policy(named).check(Call {
+            interface_id: interface,
+            method_id,
+            direction: Direction::Inward,
+        }) {
+            Decision::Refuse(error) => error.extra,
+            decision => format!("{decision:?}"),
+        };
+        let host = host.map_or(0, |host| host.id);
+        assert!(refusal(&["id"], host, 1).ends_with("`ww run --grant host:id,addrs`"));
+        assert!(refusal(&["id"], host, 99).ends_with("no grant of this kind has such a method"));
+        // What a program serves under a protocol's name may be of any interface.
+        assert!(refusal(&["id"], 1, 0).ends_with("`ww run --grant host`"));
+        assert!(refusal(&[], host, 1).ends_with("`ww run --grant host`"));
+    }
+
+    #[test]
+    fn a_long_name_is_told_in_part() {
+        let name = "n".repeat(100_000);
+        let told = Who::new(1, &name).to_string();
+        assert_eq!(told.len(), "cell 1 ()".len() + MAX_NAME_CHARS);
     }
 }

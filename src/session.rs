@@ -108,6 +108,11 @@ impl Endowment {
         }
     }
 
+    /// The cell.
+    pub fn who(&self) -> &Who {
+        &self.who
+    }
+
     /// What counts the cell's uses, if anything does.
     pub fn tally(&self) -> Option<Rc<Tally>> {
         self.audit.as_ref().map(|(_, tally)| tally.clone())

@@ -167,8 +167,13 @@ impl face::Server for Bootstrap {
                 "limit: attenuations: {MAX_ATTENUATIONS} capabilities are held narrowed; release one first"
             ))
         })?;
-        let tally = self.endowment.tally();
-        let membrane = Membrane::new(attenuation(only, place, tally));
+        let policy = attenuation(
+            self.endowment.who().clone(),
+            only,
+            place,
+            self.endowment.tally(),
+        );
+        let membrane = Membrane::new(policy);
         let mut results = results.get();
         results
             .reborrow()

@@ -378,6 +378,16 @@ fn print_env() {
     assert_eq!(told[1]["env"], serde_json::json!({}));
 }
 
+// What a cell can do that was granted nothing, something, or has lost it: in `probe`. Here, that it tries it all.
+#[test]
+fn probe() {
+    let stage = Stage::new(guests::PROBE);
+    let tried = Attempts::of(&stage.run(&[]).expect(3).stdout());
+    tried.error("write /etc/probe");
+    tried.error("host: Host.connect");
+    tried.ok("executor.load.spawn.stdout: ByteStream.read");
+}
+
 // What is no message is refused, each by itself.
 #[test]
 fn raw_messages() {
@@ -583,4 +593,13 @@ fn timers() {
             "slept: true"
         ]
     );
+}
+
+// Each method with and without is in `twins`. Here: to narrow something gives nothing that the cell does not have.
+#[test]
+fn twins() {
+    let told = json(&output(guests::TWINS, &[]));
+    let connect = told.iter().find(|line| line["method"] == "Host.connect");
+    let with = connect.unwrap()["with"].as_str().unwrap();
+    assert!(with.starts_with("failed: notGranted: cell 1 "), "{with}");
 }

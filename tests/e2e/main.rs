@@ -17,11 +17,13 @@ mod lifecycle;
 mod limits;
 mod logging;
 mod network;
+mod probe;
 mod processes;
 mod readme;
 mod rpc;
 mod sandbox;
 mod stdio;
+mod twins;
 
 use std::process::Command;
 

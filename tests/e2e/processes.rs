@@ -57,8 +57,8 @@ pub fn owns() {
     );
     let told = narrowed["told"].as_str().unwrap();
     for part in [
-        "attenuated: this capability allows ByteStream.close",
-        "not ByteStream.write",
+        "attenuated: ByteStream.write may not be called on this capability",
+        "has narrowed to ByteStream.close",
     ] {
         assert!(told.contains(part), "{told}");
     }

@@ -48,6 +48,7 @@ impl Siege {
     fn with_neighbours(count: u32) -> Self {
         let environment = image(guests::KEEPER);
         let ww = ww();
+        // All of the host, so that what refuses is what is called, and not the grant.
         let mut running = Running::start(&mut ww.guest_command_with(
             &["--grant", "host"],
             &environment,

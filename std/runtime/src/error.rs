@@ -57,11 +57,18 @@ impl fmt::Display for Error {
         match self {
             Self::Call(error) => error.fmt(f),
             Self::Io(error) => error.fmt(f),
-            Self::NotGranted(name) => write!(
-                f,
-                "this cell was not granted `{name}`. What allows it: `ww run --grant {name}` for a first \
-                 cell, and for others a grant of that name from their parent (Program.spawn, `grants`)"
-            ),
+            Self::NotGranted(name) => {
+                // What an operator can grant has a name of its own; under any other it has to be said what is meant.
+                let what = match name.as_str() {
+                    "host" | "executor" => "",
+                    _ => "=WHAT",
+                };
+                write!(
+                    f,
+                    "this cell was not granted `{name}`. What allows it: `ww run --grant {name}{what}` for a \
+                     first cell, and for others a grant of that name from their parent (Program.spawn, `grants`)"
+                )
+            }
             Self::Disconnected => {
                 f.write_str("the host offers this cell no conversation, or has ended it")
             }
@@ -154,5 +161,9 @@ mod tests {
             text.contains("`host`") && text.contains("Program.spawn"),
             "{text}"
         );
+        assert!(text.contains("`ww run --grant host`"), "{text}");
+        // `--grant mine` alone would be refused: there is nothing called so to be granted.
+        let text = Error::NotGranted("mine".into()).to_string();
+        assert!(text.contains("`ww run --grant mine=WHAT`"), "{text}");
     }
 }

@@ -1,5 +1,8 @@
 //! What several of the guests need.
 
+pub mod contract;
+pub mod probe;
+pub mod twins;
 pub mod wire;
 
 use std::fmt::Display;
