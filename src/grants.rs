@@ -22,27 +22,48 @@ use crate::vats::Export;
 /// How the error starts of every call that a grant does not allow.
 pub const NOT_GRANTED: &str = "notGranted";
 
-/// A cell, for those who read about it.
+/// Whoever holds grants, for those who read about it.
 #[derive(Clone, Debug)]
 pub struct Who {
-    /// Its number, which no other cell of this node has had.
+    /// What it is.
+    pub kind: Kind,
+    /// Its number, which nobody else on this node has had.
     pub number: u64,
-    /// What its parent calls it: its first argument.
+    /// A cell is called so by its parent: it is its first argument. A client is called after the way it came.
     pub name: Arc<str>,
+}
+
+/// What can hold grants.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// A program that runs here.
+    Cell,
+    /// A program that is connected to the node.
+    Client,
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Cell => "cell",
+            Self::Client => "client",
+        })
+    }
 }
 
 /// How much of a cell's name is told, in characters: its parent chose it.
 const MAX_NAME_CHARS: usize = 80;
 
 impl Who {
-    /// The cell of this number, which its parent calls so.
-    pub fn new(number: u64, name: &str) -> Self {
+    /// Whoever has this number, and is called so.
+    pub fn new(kind: Kind, number: u64, name: &str) -> Self {
         let name = name
             .chars()
             .take(MAX_NAME_CHARS)
             .map(|c| if c.is_control() { ' ' } else { c })
             .collect::<String>();
         Self {
+            kind,
             number,
             name: name.into(),
         }
@@ -51,7 +72,7 @@ impl Who {
 
 impl fmt::Display for Who {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "cell {} ({})", self.number, self.name)
+        write!(f, "{} {} ({})", self.kind, self.number, self.name)
     }
 }
 
