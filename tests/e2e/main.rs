@@ -21,6 +21,7 @@ mod processes;
 mod readme;
 mod rpc;
 mod sandbox;
+mod socket;
 mod stdio;
 
 use std::process::Command;
