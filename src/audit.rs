@@ -97,7 +97,7 @@ impl Audit {
         if let Value::Object(fields) = &mut event {
             let now = humantime::format_rfc3339_millis(SystemTime::now());
             fields.insert("time".into(), now.to_string().into());
-            fields.insert("cell".into(), who.number.into());
+            fields.insert(who.kind.to_string(), who.number.into());
             fields.insert("program".into(), (&*who.name).into());
         }
         if self.lines.try_send(Line::Event(event)).is_err() {

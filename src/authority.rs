@@ -1,10 +1,10 @@
-//! All that a cell can reach, and all that can reach it, in one place: so that it can be taken back.
+//! All that a cell can reach, and all that can reach it, in one place: so that it can be taken back. A client of the
+//! node's socket has the same.
 
 use std::rc::Rc;
 
 use capnp::Error;
 use capnp::capability::Client;
-use cell::Sender;
 use membrane::{AllowAll, Membrane};
 use schema::stem_capnp::membrane as face;
 use vat::Connection;
@@ -12,41 +12,44 @@ use vat::Connection;
 use crate::cells::Cells;
 use crate::rpc::membrane::Bootstrap;
 use crate::session::{Endowment, Possessions};
-use crate::vats::conversation::{self, Hearing};
 use crate::vats::{Export, Scope};
 
-/// What joins a cell to the rest of the world.
+/// What joins a cell, or a client, to the rest of the world.
 pub struct Authority {
     bootstrap: Rc<Bootstrap>,
     /// Around what the cell exports.
     outward: Membrane,
-    guest: Connection,
+    holder: Connection,
     scope: Scope,
 }
 
 impl Authority {
-    /// Hands a cell what it was granted. What is returned beside it takes the cell's messages.
-    pub fn hand_over(sender: Sender, possessions: Possessions, cells: Cells) -> (Self, Hearing) {
-        let calls = possessions.bounded.calls;
+    /// Hands over what was granted. `join` opens the connection to whoever gets it, with this bootstrap; what it
+    /// returns beside the connection is what carries the messages.
+    pub fn hand_over<T>(
+        possessions: Possessions,
+        cells: Cells,
+        join: impl FnOnce(Client) -> (Connection, T),
+    ) -> (Self, T) {
         let scope = Scope::default();
         let spawner = scope.spawner();
         let epochs = cells.epochs().clone();
         let endowment = Endowment::new(possessions, cells, &spawner);
         let bootstrap = Bootstrap::new(endowment, epochs, spawner);
         let client: face::Client = vat::new_client_from_rc(bootstrap.clone());
-        let (guest, hearing) = conversation::open(sender, calls, client.client);
+        let (holder, carrying) = join(client.client);
         let authority = Self {
             bootstrap,
             outward: Membrane::new(Rc::new(AllowAll)),
-            guest,
+            holder,
             scope,
         };
-        (authority, hearing)
+        (authority, carrying)
     }
 
     /// What the cell exports, for one other vat.
     pub fn export(&self) -> Export {
-        let bootstrap: Client = self.guest.bootstrap();
+        let bootstrap: Client = self.holder.bootstrap();
         Export::new(&self.scope.spawner(), self.outward.wrap(bootstrap))
     }
 
@@ -55,12 +58,13 @@ impl Authority {
         let Self {
             bootstrap,
             outward,
-            guest,
+            holder,
             scope,
         } = self;
         outward.revoke(Error::disconnected(reason.to_owned()));
         bootstrap.end(reason).await;
-        drop(guest);
+        holder.disconnect(Error::disconnected(reason.to_owned()));
+        drop(holder);
         scope.shutdown().await;
     }
 }

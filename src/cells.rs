@@ -18,10 +18,10 @@ use crate::authority::Authority;
 use crate::bounds::Bounded;
 use crate::epoch::Epochs;
 use crate::files::Tmp;
-use crate::grants::{Grants, Who};
+use crate::grants::{Grants, Kind, Who};
 use crate::session::Possessions;
 use crate::tenure::{Shared, Tenant};
-use crate::vats::{Export, Occupied, VatError, Vats};
+use crate::vats::{Export, Occupied, Vat, VatError, Vats, conversation};
 
 /// Requests for a guest's bootstrap that may wait for its vat. Each is answered in microseconds.
 const QUEUED_EXPORTS: usize = 16;
@@ -33,8 +33,8 @@ pub struct Cells {
     vats: Arc<Vats>,
     epochs: Epochs,
     audit: Option<Audit>,
-    /// How many cells there have been.
-    spawned: Arc<AtomicU64>,
+    /// How many have been numbered.
+    numbered: Arc<AtomicU64>,
 }
 
 /// What a cell is started with, beside its program.
@@ -90,7 +90,7 @@ impl Cells {
             vats: Arc::new(vats),
             epochs,
             audit,
-            spawned: Arc::default(),
+            numbered: Arc::default(),
         }
     }
 
@@ -113,6 +113,20 @@ impl Cells {
         self.engine.load_for(budget, wasm).await
     }
 
+    /// Numbers one more holder of grants.
+    pub(crate) fn number(&self, kind: Kind, name: &str) -> Who {
+        let before = self.numbered.fetch_add(1, Ordering::Relaxed);
+        Who::new(kind, before.saturating_add(1), name)
+    }
+
+    /// The vat for one more of them.
+    ///
+    /// # Errors
+    /// When the node is shutting down.
+    pub(crate) fn vat(&self) -> Result<Vat, VatError> {
+        self.vats.least_loaded()
+    }
+
     /// Starts a cell that holds its grants and nothing else.
     ///
     /// # Errors
@@ -129,18 +143,14 @@ impl Cells {
         } = launch;
         bounded.apply(&mut setup);
         setup.tmp = tmp.as_ref().map(Tmp::writable);
-        let who = Who::new(
-            self.spawned
-                .fetch_add(1, Ordering::Relaxed)
-                .saturating_add(1),
-            setup.args.first().map_or("", String::as_str),
-        );
+        let name = setup.args.first().map_or("", String::as_str);
+        let who = self.number(Kind::Cell, name);
         let Spawned {
             cell,
             control,
             sender,
         } = program.spawn(setup)?;
-        let vat = self.vats.least_loaded()?;
+        let vat = self.vat()?;
         let occupied = vat.occupy();
         let (ended, exit) = watch::channel(None);
         let (exports, export_requests) = mpsc::channel(QUEUED_EXPORTS);
@@ -213,16 +223,16 @@ impl Conduct {
             occupied,
         } = self;
         tracing::debug!(%who, "a cell has started");
-        let (authority, hearing) = Authority::hand_over(
-            sender,
-            Possessions {
-                who: who.clone(),
-                bounded,
-                grants,
-                scratch,
-            },
-            cells,
-        );
+        let calls = bounded.calls;
+        let possessions = Possessions {
+            who: who.clone(),
+            bounded,
+            grants,
+            scratch,
+        };
+        let (authority, hearing) = Authority::hand_over(possessions, cells, |bootstrap| {
+            conversation::open(sender, calls, bootstrap)
+        });
         let mut authority = Some(authority);
         let mut running = std::pin::pin!(cell.run(hearing));
         let mut orphaned = std::pin::pin!(orphaned(parent.as_ref()));

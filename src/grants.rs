@@ -22,23 +22,45 @@ use crate::vats::Export;
 /// How the error starts of every call that a grant does not allow.
 pub const NOT_GRANTED: &str = "notGranted";
 
-/// A cell, for those who read about it.
+/// Whoever holds grants, for those who read about it.
 #[derive(Clone, Debug)]
 pub struct Who {
-    /// Its number, which no other cell of this node has had.
+    /// What it is.
+    pub kind: Kind,
+    /// Its number, which nobody else on this node has had.
     pub number: u64,
-    /// What its parent calls it: its first argument, any text at all.
+    /// A cell is called so by its parent: it is its first argument, any text at all. A client is called after the
+    /// way it came.
     pub name: Arc<str>,
+}
+
+/// What can hold grants.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// A program that runs here.
+    Cell,
+    /// A program that is connected to the node.
+    Client,
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Cell => "cell",
+            Self::Client => "client",
+        })
+    }
 }
 
 /// How much of a cell's name is told, in characters: its parent chose it.
 const MAX_NAME_CHARS: usize = 80;
 
 impl Who {
-    /// The cell of this number, which its parent calls so.
-    pub fn new(number: u64, name: &str) -> Self {
+    /// Whoever has this number, and is called so.
+    pub fn new(kind: Kind, number: u64, name: &str) -> Self {
         let name: String = name.chars().take(MAX_NAME_CHARS).collect();
         Self {
+            kind,
             number,
             name: name.into(),
         }
@@ -51,8 +73,8 @@ impl fmt::Display for Who {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '/' | '.' | '-' | '_');
         match self.name.chars().all(plain) {
-            true => write!(f, "cell {} ({})", self.number, self.name),
-            false => write!(f, "cell {} ({:?})", self.number, self.name),
+            true => write!(f, "{} {} ({})", self.kind, self.number, self.name),
+            false => write!(f, "{} {} ({:?})", self.kind, self.number, self.name),
         }
     }
 }
@@ -329,10 +351,10 @@ mod tests {
     #[test]
     fn a_name_that_is_a_path_is_told_as_it_is() {
         assert_eq!(
-            Who::new(1, "/boot/main.wasm").to_string(),
+            Who::new(Kind::Cell, 1, "/boot/main.wasm").to_string(),
             "cell 1 (/boot/main.wasm)"
         );
-        assert_eq!(Who::new(7, "").to_string(), "cell 7 ()");
+        assert_eq!(Who::new(Kind::Cell, 7, "").to_string(), "cell 7 ()");
     }
 
     #[test]
@@ -347,7 +369,7 @@ mod tests {
             ("x\u{202e}y", r#"cell 1 ("x\u{202e}y")"#),
             ("x\u{2028}y", r#"cell 1 ("x\u{2028}y")"#),
         ] {
-            assert_eq!(Who::new(1, name).to_string(), told);
+            assert_eq!(Who::new(Kind::Cell, 1, name).to_string(), told);
         }
     }
 
@@ -355,7 +377,7 @@ mod tests {
     fn what_no_grant_could_allow_is_not_promised() {
         let host = Interface::all().iter().find(|each| each.name == "Host");
         let policy = |named: &[&str]| GrantPolicy {
-            who: Who::new(1, "x"),
+            who: Who::new(Kind::Cell, 1, "x"),
             name: "host".into(),
             only: Some(Rc::new(Allowed::only(
                 named.iter().filter_map(|name| host?.method(name)),
@@ -382,7 +404,7 @@ mod tests {
     #[test]
     fn a_long_name_is_told_in_part() {
         let name = "n".repeat(100_000);
-        let told = Who::new(1, &name).to_string();
+        let told = Who::new(Kind::Cell, 1, &name).to_string();
         assert_eq!(told.len(), "cell 1 ()".len() + MAX_NAME_CHARS);
     }
 }

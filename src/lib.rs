@@ -3,7 +3,7 @@
 //! [`node::Node`] owns everything that runs. A [`cells`] module turns a program into a cell on one of
 //! the [`vats`], the threads that carry Cap'n Proto. Its [`grants`] become a [`session`] there, one for each
 //! [`epoch`]; the [`rpc`] modules are the thin faces that the cell sees, and [`audit`] is told what it does with
-//! them. [`terminal`] joins the first cell to the operator's terminal, and [`home`] says where a
+//! them. [`socket`] hands the same to programs beside the node. [`terminal`] joins the first cell to the operator's terminal, and [`home`] says where a
 //! node keeps what outlives it.
 //!
 //! What a capability *does* is never here: it is an object of the crate that knows the subject.
@@ -20,6 +20,7 @@ pub mod node;
 pub mod rpc;
 pub mod scratch;
 pub mod session;
+pub mod socket;
 pub mod tenure;
 pub mod terminal;
 pub mod vats;

@@ -27,6 +27,7 @@ use ww::files::Tmp;
 use ww::home::Home;
 use ww::node::{Node, Options};
 use ww::scratch::Scratch;
+use ww::socket::{Offer, Socket};
 use ww::terminal::Terminal;
 
 /// How long a guest that was asked to stop may take, unless it is asked again.
@@ -52,7 +53,8 @@ Examples:
   ww run my-app -- --flag x     # what follows -- is for the program
   ww run base my-app            # my-app on top of base
   ww run /ipfs/CID              # what `ww push` published
-  ww run my-app --port 0        # on any free port")]
+  ww run my-app --port 0        # on any free port
+  ww run my-app --rpc-socket S  # lets local programs call the node through S")]
 pub struct RunArgs {
     /// Environments: directories, or /ipfs/CID[/sub/dir]
     #[arg(value_name = "PATH", default_value = ".")]
@@ -73,6 +75,11 @@ pub struct RunArgs {
     /// The node's key: a file, made if it is not there, or `ephemeral` for a throw-away one
     #[arg(long, value_name = "FILE|ephemeral")]
     identity: Option<PathBuf>,
+
+    /// Serve local programs of this user through a Unix socket at PATH: whoever connects gets what the program
+    /// gets, until that ends
+    #[arg(long, value_name = "PATH")]
+    rpc_socket: Option<PathBuf>,
 
     #[command(flatten)]
     authority: AuthorityArgs,
@@ -115,6 +122,11 @@ pub async fn run(args: RunArgs) -> anyhow::Result<u8> {
         limit,
         audit,
     } = args.authority;
+    let grants = grants::decide(&grant, &deny)?;
+    let socket = match &args.rpc_socket {
+        Some(path) => Some(Socket::open(path).await?),
+        None => None,
+    };
     let (audit, audit_writer) = audit.as_deref().map(open_audit).transpose()?.unzip();
     let mut node = Node::start(Options {
         identity: identity(args.identity.as_deref(), &home)?,
@@ -147,15 +159,26 @@ pub async fn run(args: RunArgs) -> anyhow::Result<u8> {
         terminal: streams.terminal,
         ..Setup::default()
     };
-    let grants = grants::grants(&grant, &deny, &swarm)?.image(image.clone());
+    let hand = move || grants.hand(&swarm).image(image.clone());
     let scratch_path: Arc<Path> = scratch.path().into();
     let launch = Launch {
         tmp: Some(Tmp::new(&scratch_path, &bounded.budget).await?),
-        scratch: Some(scratch_path),
-        ..Launch::alone(setup, bounded, grants)
+        scratch: Some(scratch_path.clone()),
+        ..Launch::alone(setup, bounded.clone(), hand())
     };
     let process = node.cells().spawn(&program, launch).await?;
+    let clients = socket.map(|socket| {
+        socket.serve(Offer {
+            cells: node.cells().clone(),
+            bounded,
+            scratch: scratch_path,
+            grants: Box::new(hand),
+        })
+    });
     let (code, end) = supervise(&process, &terminal, &mut signals).await;
+    if let Some(clients) = clients {
+        clients.shutdown().await;
+    }
     match end {
         End::Own => tokio::select! {
             () = terminal.drained() => {}

@@ -22,6 +22,7 @@ mod processes;
 mod readme;
 mod rpc;
 mod sandbox;
+mod socket;
 mod stdio;
 mod twins;
 

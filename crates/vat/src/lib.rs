@@ -89,6 +89,7 @@
 //! | resolves a promise to itself, or in a ring | promises are followed in a loop; the one that would close the ring is broken |
 //! | sends messages that lie about their sizes, pointers and capabilities | framing is checked before a byte is used; readers are bounded in depth and in what they may read altogether; an index without a capability is an error of the call |
 //! | calls and never reads the answers | [`Limits::outgoing_bytes`]: results fail first, then the connection ends |
+//! | begins a message and never ends it | [`stream::UNFINISHED`] |
 //! | asks and never finishes, takes and never releases | [`Limits::answers`], [`Limits::bytes_in_flight`], [`Limits::exports`] |
 //! | gives and gives | [`Limits::imports`], [`Limits::message_capabilities`] |
 //! | is asked and never answers | [`Limits::questions`]; the caller's own deadline |

@@ -9,6 +9,7 @@
 //! makes this side hold too much is not read from for a while: too many bytes in flight, or too many
 //! answers that it does not read. It is held back and not stopped, because what would make room (a
 //! `Finish`, say) may be in what it has sent already. What that cannot cure the connection's limits end.
+//! A peer that begins a message and does not end it is hung up on after [`UNFINISHED`].
 
 mod incoming;
 mod queue;
@@ -22,7 +23,7 @@ use std::time::Duration;
 
 use capnp::Error;
 use capnp::capability::Client;
-use futures::future::{Either, select};
+use futures::future::{Either, OptionFuture, select};
 use futures::io::{AsyncRead, AsyncWrite};
 
 use crate::connection::{Connection, Inbox};
@@ -38,6 +39,10 @@ pub const FAREWELL: Duration = Duration::from_secs(1);
 /// to slow a peer down to some 6 MB/s, short enough not to be felt by one that only has to say what it
 /// has finished with.
 pub const HOLD_BACK: Duration = Duration::from_millis(10);
+
+/// How long a peer may take to send the rest of a message that it has begun. What has arrived of it is held
+/// meanwhile. Enough for the longest message over a poor network; a peer that needs longer is stuck or means ill.
+pub const UNFINISHED: Duration = Duration::from_secs(60);
 
 /// Joins this vat to a peer over a byte stream. `bootstrap` is what the peer gets when it asks.
 ///
@@ -88,6 +93,15 @@ where
     connection.ended().await
 }
 
+/// What the clock is needed for.
+enum Timer {
+    HoldBack,
+    Unfinished,
+}
+
+/// Polls one of the timers, which may be to begin again.
+type Timers<'a> = dyn FnMut(Timer, &mut Context<'_>, bool) -> Poll<()> + 'a;
+
 /// This end of a connection. Ends it when dropped.
 struct End {
     inbox: Inbox,
@@ -122,13 +136,18 @@ async fn exchange<S: Future<Output = ()>>(
     let mut writer = pin!(writer);
     let mut outgoing = Outgoing::default();
     {
-        let mut held = pin!(futures::future::OptionFuture::<S>::from(None));
+        let mut held = pin!(OptionFuture::<S>::from(None));
+        let mut late = pin!(OptionFuture::<S>::from(None));
         poll_fn(|context| {
-            let mut hold = |context: &mut Context<'_>, begin: bool| {
+            let mut timers = |timer: Timer, context: &mut Context<'_>, begin: bool| {
+                let (mut running, duration) = match timer {
+                    Timer::HoldBack => (held.as_mut(), HOLD_BACK),
+                    Timer::Unfinished => (late.as_mut(), UNFINISHED),
+                };
                 if begin {
-                    held.set(Some(sleep(HOLD_BACK)).into());
+                    running.set(Some(sleep(duration)).into());
                 }
-                held.as_mut().poll(context).map(drop)
+                running.poll(context).map(drop)
             };
             poll_open(
                 &end,
@@ -136,7 +155,7 @@ async fn exchange<S: Future<Output = ()>>(
                 &mut outgoing,
                 reader.as_mut(),
                 writer.as_mut(),
-                &mut hold,
+                &mut timers,
                 context,
             )
         })
@@ -163,11 +182,11 @@ fn poll_open<W: AsyncWrite>(
     outgoing: &mut Outgoing,
     mut reader: Pin<&mut impl AsyncRead>,
     mut writer: Pin<&mut W>,
-    hold: &mut dyn FnMut(&mut Context<'_>, bool) -> Poll<()>,
+    timers: &mut Timers<'_>,
     context: &mut Context<'_>,
 ) -> Poll<()> {
     end.queue.forget_waker();
-    let received = incoming.poll_receive(&end.inbox, &end.queue, reader.as_mut(), hold, context);
+    let received = incoming.poll_receive(&end.inbox, &end.queue, reader.as_mut(), timers, context);
     if let Poll::Ready(Err(error)) = received {
         end.broken("nothing more comes from the peer", &error);
     }

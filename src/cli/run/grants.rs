@@ -121,34 +121,34 @@ fn find(spec: Spec, names: &[impl AsRef<str>]) -> anyhow::Result<BTreeSet<Method
     names.iter().map(|name| find(name.as_ref())).collect()
 }
 
-/// What the first cell is handed: the defaults, what is granted over them, without what is denied.
+/// What the first cell is handed, and each client of the socket.
+pub struct Decided(BTreeMap<String, (Spec, Option<BTreeSet<MethodId>>)>);
+
+impl Decided {
+    /// The grants of one of them.
+    pub fn hand(&self, swarm: &swarm::Handle) -> Grants {
+        let mut grants = Grants::by(GrantedBy::Operator);
+        for (name, (spec, methods)) in &self.0 {
+            let grant = match spec {
+                Spec::Host => Grant::Host(swarm.clone()),
+                Spec::Executor => Grant::Executor,
+            };
+            grants = grants.with_only(name, grant, methods.clone().map(Allowed::only));
+        }
+        grants
+    }
+}
+
+/// Decides what is granted: the defaults, what is granted over them, without what is denied.
 ///
 /// # Errors
 /// When something is denied that is not granted, most likely a slip of the pen.
-pub fn grants(
-    granted: &[GrantArg],
-    denied: &[DenyArg],
-    swarm: &swarm::Handle,
-) -> anyhow::Result<Grants> {
-    let mut grants = Grants::by(GrantedBy::Operator);
-    for (name, (spec, methods)) in decide(granted, denied)? {
-        let grant = match spec {
-            Spec::Host => Grant::Host(swarm.clone()),
-            Spec::Executor => Grant::Executor,
-        };
-        grants = grants.with_only(&name, grant, methods.map(Allowed::only));
-    }
-    Ok(grants)
-}
-
-type Decided = BTreeMap<String, (Spec, Option<BTreeSet<MethodId>>)>;
-
-fn decide(granted: &[GrantArg], denied: &[DenyArg]) -> anyhow::Result<Decided> {
+pub fn decide(granted: &[GrantArg], denied: &[DenyArg]) -> anyhow::Result<Decided> {
     let defaults: Vec<GrantArg> = DEFAULTS
         .iter()
         .map(|text| text.parse())
         .collect::<anyhow::Result<_>>()?;
-    let mut decided: Decided = defaults
+    let mut decided: BTreeMap<_, _> = defaults
         .iter()
         .chain(granted)
         .map(|arg| (arg.name.clone(), (arg.spec, arg.methods.clone())))
@@ -174,7 +174,7 @@ fn decide(granted: &[GrantArg], denied: &[DenyArg]) -> anyhow::Result<Decided> {
             }
         }
     }
-    Ok(decided)
+    Ok(Decided(decided))
 }
 
 #[cfg(test)]
@@ -186,7 +186,7 @@ mod tests {
         let granted: Vec<GrantArg> = granted.iter().map(|arg| arg.parse().unwrap()).collect();
         let denied: Vec<DenyArg> = denied.iter().map(|arg| arg.parse().unwrap()).collect();
         let decided = decide(&granted, &denied)?;
-        let told = decided.iter().map(|(name, (_, methods))| match methods {
+        let told = decided.0.iter().map(|(name, (_, methods))| match methods {
             None => format!("{name}: all"),
             Some(methods) => {
                 let methods: Vec<String> = methods.iter().map(MethodId::to_string).collect();

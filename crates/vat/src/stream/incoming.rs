@@ -8,6 +8,7 @@ use futures::io::AsyncRead;
 
 use super::queue::Queue;
 use super::splitter::Splitter;
+use super::{Timer, Timers, UNFINISHED};
 use crate::connection::Inbox;
 use crate::limits::Limits;
 
@@ -22,6 +23,8 @@ pub(super) struct Incoming {
     ended: bool,
     /// What may still be taken from a peer that is held back, in bytes.
     mouthful: usize,
+    /// Whether a message has begun, and it has been waited for the rest.
+    waiting_for_the_rest: bool,
     /// Whether a pause has begun and is not over.
     pausing: bool,
     /// Whether that is because of what the peer leaves unread.
@@ -36,6 +39,7 @@ impl Incoming {
             splitter: Splitter::new(limits),
             ended: false,
             mouthful: 0,
+            waiting_for_the_rest: false,
             pausing: false,
             unread_too_much: false,
             unread: limits.outgoing_bytes / 2,
@@ -48,7 +52,7 @@ impl Incoming {
         inbox: &Inbox,
         queue: &Queue,
         mut reader: Pin<&mut impl AsyncRead>,
-        hold: &mut dyn FnMut(&mut Context<'_>, bool) -> Poll<()>,
+        timers: &mut Timers<'_>,
         context: &mut Context<'_>,
     ) -> Poll<io::Result<()>> {
         for _ in 0..STEPS_IN_A_ROW {
@@ -64,16 +68,36 @@ impl Incoming {
             };
             match whole {
                 Some(bytes) => {
-                    ready!(self.poll_room(inbox, queue, hold, context));
+                    ready!(self.poll_room(inbox, queue, timers, context));
                     self.mouthful = self.mouthful.saturating_sub(bytes);
                     // Whether it has ended the connection is to be seen by the queue.
                     let _ = inbox.receive(self.splitter.take(bytes));
+                    self.waiting_for_the_rest = false;
                 }
-                None => ready!(self.poll_read(reader.as_mut(), context))?,
+                None => match self.poll_read(reader.as_mut(), context) {
+                    Poll::Ready(read) => read?,
+                    Poll::Pending => return self.poll_patience(timers, context).map(Err),
+                },
             }
         }
         context.waker().wake_by_ref();
         Poll::Pending
+    }
+
+    /// Ready when the peer has been waited for long enough, and what to say about it.
+    fn poll_patience(
+        &mut self,
+        timers: &mut Timers<'_>,
+        context: &mut Context<'_>,
+    ) -> Poll<io::Error> {
+        if self.splitter.is_between_messages() {
+            return Poll::Pending;
+        }
+        let begin = !std::mem::replace(&mut self.waiting_for_the_rest, true);
+        timers(Timer::Unfinished, context, begin).map(|()| {
+            let message = format!("a message that it began is not whole after {UNFINISHED:?}");
+            io::Error::new(io::ErrorKind::TimedOut, message)
+        })
     }
 
     /// Ready when a message may be taken.
@@ -81,7 +105,7 @@ impl Incoming {
         &mut self,
         inbox: &Inbox,
         queue: &Queue,
-        hold: &mut dyn FnMut(&mut Context<'_>, bool) -> Poll<()>,
+        timers: &mut Timers<'_>,
         context: &mut Context<'_>,
     ) -> Poll<()> {
         self.unread_too_much = queue.bytes() > self.unread;
@@ -92,7 +116,7 @@ impl Incoming {
         }
         if self.mouthful == 0 {
             let begin = !std::mem::replace(&mut self.pausing, true);
-            ready!(hold(context, begin));
+            ready!(timers(Timer::HoldBack, context, begin));
             self.pausing = false;
             self.mouthful = MOUTHFUL_BYTES;
         }

@@ -1,6 +1,6 @@
 //! The transport over byte streams: every cut, every end, every way to be a bad peer.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::future::{pending, ready};
 use std::rc::Rc;
 use std::time::Duration;
@@ -208,6 +208,50 @@ fn a_peer_that_goes_in_the_middle_of_a_message_ends_the_connection() {
 }
 
 #[test]
+fn a_message_that_is_begun_has_to_be_ended_in_time() {
+    on_a_vat(async {
+        let (here, mut there) = duplex(1024);
+        let (reader, writer) = split(here);
+        let clocks = Rc::new(Cell::new(0));
+        let begun = clocks.clone();
+        let (connection, exchange) = stream::connect(
+            reader.compat(),
+            writer.compat_write(),
+            move |pause| {
+                let second = pause == stream::UNFINISHED && begun.replace(begun.get() + 1) == 1;
+                async move {
+                    if !second {
+                        pending().await
+                    }
+                }
+            },
+            Limits::default(),
+            Some(Lab::<Vat>::client(&Rc::default()).client),
+        );
+        let exchange = tokio::task::spawn_local(exchange);
+        settle().await;
+        assert_eq!(clocks.get(), 0, "between messages there is no hurry");
+
+        // The first message comes in pieces, and is whole in time.
+        let whole = bootstrap(0);
+        for piece in whole.chunks(5) {
+            there.write_all(piece).await.unwrap();
+            settle().await;
+        }
+        assert_eq!(clocks.get(), 1);
+        assert_eq!(connection.usage().answers, 1);
+
+        there.write_all(&whole[..12]).await.unwrap();
+        let reason = connection.ended().await;
+        assert!(reason.extra.contains("not whole after 60s"), "{reason}");
+        let heard = read_all(&mut there).await;
+        assert_eq!(kinds(&heard), ["results"]);
+        drop(there);
+        exchange.await.unwrap();
+    });
+}
+
+#[test]
 fn a_connection_that_is_dropped_says_so_and_fails_what_the_peer_waits_for() {
     on_a_vat(async {
         let seen = Rc::new(Seen::default());
@@ -318,8 +362,9 @@ fn a_peer_that_never_reads_is_held_back_and_then_hung_up_on() {
             let (connection, exchange) = stream::connect(
                 reader.compat(),
                 writer.compat_write(),
-                move |_| {
-                    *counted.borrow_mut() += 1;
+                move |pause| {
+                    let patient = patient || pause == stream::UNFINISHED;
+                    *counted.borrow_mut() += u32::from(pause == stream::HOLD_BACK);
                     async move {
                         if patient {
                             pending().await
