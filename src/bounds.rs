@@ -20,6 +20,9 @@ const DEPTH: u32 = 16;
 /// What the first cell and all that it spawns may keep under /tmp: 256 MiB.
 const TMP_BYTES: u64 = 256 << 20;
 
+/// What an environment may keep under /var: 1 GiB.
+const VAR_BYTES: u64 = 1 << 30;
+
 /// Calls that a cell may have under way.
 const CALLS: u32 = 1024;
 
@@ -61,6 +64,7 @@ impl Bounds {
         allotment.streams.get_or_insert(STREAMS);
         allotment.depth.get_or_insert(DEPTH);
         allotment.tmp_bytes.get_or_insert(TMP_BYTES);
+        allotment.var_bytes.get_or_insert(VAR_BYTES);
         Bounded {
             budget: Budget::root(&allotment),
             own_memory_bytes: self.own_memory_bytes(),

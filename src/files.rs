@@ -3,6 +3,7 @@
 //!
 //! Both are directories of the host's that no image can reach, held to the cell's budget.
 
+use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -75,4 +76,90 @@ impl Tmp {
         }
         drop(writable);
     }
+}
+
+/// Where an environment's `/var` is kept, and what it starts from.
+pub struct Var {
+    /// The directory of all of them.
+    pub place: PathBuf,
+    /// What tells this environment from others.
+    pub environment: String,
+    /// Where a new one is put together: on the same file system, and swept after a run that was killed.
+    pub scratch: PathBuf,
+    /// The image's own `var`, if it has one.
+    pub seed: PathBuf,
+}
+
+impl Var {
+    /// The directory, as the cell gets it, held to this budget; `None` while another run of the same environment has
+    /// it, since two would write over each other's files.
+    ///
+    /// # Errors
+    /// When it cannot be made or used, or holds more than the budget allows.
+    pub async fn open(self, budget: &Budget) -> Result<Option<Writable>, FilesError> {
+        let name = blake3::hash(self.environment.as_bytes()).to_hex();
+        let directory = self.place.join(name.as_str());
+        let made = tokio::task::spawn_blocking({
+            let directory = directory.clone();
+            move || self.make(&directory)
+        });
+        made.await
+            .unwrap_or_else(|error| Err(io::Error::other(error)))
+            .map_err(|error| FilesError::Make {
+                place: directory.clone(),
+                error,
+            })?;
+        match Writable::open(directory, Arc::new(budget.open(Resource::Var))).await {
+            Ok(writable) => Ok(Some(writable)),
+            Err(WritableError::InUse { .. }) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Makes it, if this is its first use: whole or not at all.
+    fn make(&self, directory: &Path) -> io::Result<()> {
+        if directory.exists() {
+            return Ok(());
+        }
+        let new = tempfile::Builder::new()
+            .prefix("var-")
+            .tempdir_in(&self.scratch)?;
+        copy(&self.seed, new.path())?;
+        match fs::rename(new.path(), directory) {
+            // Another run of the same environment was first.
+            Err(_) if directory.exists() => Ok(()),
+            Ok(()) => {
+                // It has gone from where it would be removed.
+                let _ = new.keep();
+                Ok(())
+            }
+            other => other,
+        }
+    }
+}
+
+/// Copies what is in a directory, if it is there: files, directories, and links as links.
+fn copy(from: &Path, to: &Path) -> io::Result<()> {
+    let mut ahead = vec![(from.to_owned(), to.to_owned())];
+    while let Some((from, to)) = ahead.pop() {
+        let entries = match fs::read_dir(&from) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            entries => entries?,
+        };
+        for entry in entries {
+            let entry = entry?;
+            let (source, target) = (entry.path(), to.join(entry.file_name()));
+            let kind = entry.file_type()?;
+            if kind.is_dir() {
+                fs::create_dir(&target)?;
+                ahead.push((source, target));
+            } else if kind.is_symlink() {
+                std::os::unix::fs::symlink(fs::read_link(source)?, target)?;
+            } else {
+                // Not its permissions: an image's files are read-only, and these are to be written.
+                fs::write(target, fs::read(source)?)?;
+            }
+        }
+    }
+    Ok(())
 }

@@ -96,6 +96,14 @@ impl Home {
         private_folder(self.root.join("run"))
     }
 
+    /// What environments keep under /var: a directory each.
+    ///
+    /// # Errors
+    /// [`Error::Create`] if the folder cannot be made.
+    pub fn var(&self) -> Result<PathBuf, Error> {
+        private_folder(self.root.join("var"))
+    }
+
     /// The folder that holds the node's key. The key is the node's to make and to protect; here
     /// is only where.
     ///

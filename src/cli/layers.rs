@@ -28,6 +28,19 @@ pub fn merge(paths: &[PathBuf], scratch: &Path, store: &Path) -> anyhow::Result<
     Ok((image, wasm))
 }
 
+/// What tells the environment that these layers make from others: which they are, and in which order.
+pub fn identity(paths: &[PathBuf]) -> String {
+    let name = |path: &PathBuf| match path.starts_with("/ipfs") {
+        true => path.to_string_lossy().trim_end_matches('/').to_owned(),
+        // One that is not there is refused elsewhere.
+        false => path.canonicalize().map_or_else(
+            |_| path.to_string_lossy().into_owned(),
+            |path| path.to_string_lossy().into_owned(),
+        ),
+    };
+    paths.iter().map(name).collect::<Vec<_>>().join("\n")
+}
+
 /// Takes a published environment out of the store, every block of it verified.
 fn take(path: &Path, scratch: &Path, store: &Path) -> anyhow::Result<TempDir> {
     let path: IpfsPath = path.to_string_lossy().trim_end_matches('/').parse()?;

@@ -23,7 +23,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use ww::audit::{Audit, Writer};
 use ww::bounds::Bounded;
 use ww::cells::{Launch, Process};
-use ww::files::Tmp;
+use ww::files::{Tmp, Var};
 use ww::home::Home;
 use ww::node::{Node, Options};
 use ww::scratch::Scratch;
@@ -150,9 +150,21 @@ pub async fn run(args: RunArgs) -> anyhow::Result<u8> {
     tracing::info!(peer_id = %swarm.peer_id(), addrs = ?swarm.addrs(), "listening");
 
     let (terminal, streams) = Terminal::attach();
+    let scratch_path: Arc<Path> = scratch.path().into();
+    let var = Var {
+        place: home.var()?,
+        environment: layers::identity(&args.paths),
+        scratch: scratch_path.to_path_buf(),
+        seed: image.root().join("var"),
+    };
+    let var = var.open(&bounded.budget).await?;
+    if var.is_none() {
+        tracing::warn!("another run of this environment has its /var; this one has none");
+    }
     let setup = Setup {
         args: std::iter::once(ENTRY.to_owned()).chain(args.args).collect(),
         root: Some(image.root().to_path_buf()),
+        var,
         stdin: streams.stdin,
         stdout: streams.stdout,
         stderr: streams.stderr,
@@ -160,7 +172,6 @@ pub async fn run(args: RunArgs) -> anyhow::Result<u8> {
         ..Setup::default()
     };
     let hand = move || grants.hand(&swarm).image(image.clone());
-    let scratch_path: Arc<Path> = scratch.path().into();
     let launch = Launch {
         tmp: Some(Tmp::new(&scratch_path, &bounded.budget).await?),
         scratch: Some(scratch_path.clone()),

@@ -185,3 +185,50 @@ fn the_same_files_have_the_same_cid_on_every_machine() {
     assert_eq!(push(&here, environment.path()), path);
     assert_eq!(push(&there, copy.path()), path);
 }
+
+// Rows 42, 43: what is written under /var is there at the next run of the same environment, begins with what the
+// image has, and is nobody else's; nothing of it appears in the user's own tree.
+#[test]
+pub fn an_environment_keeps_what_it_writes_under_var() {
+    let (one, other) = (
+        Environment::new(guests::KEEPS_VAR),
+        Environment::new(guests::KEEPS_VAR),
+    );
+    one.write("var/lib/seed", "from the image");
+    let before = one.fingerprint();
+    let ww = ww();
+    let run = |environment: &Environment| ww.guest(environment, &[]).ok().stdout();
+    assert_eq!(run(&one), "0 before; seed: from the image\n");
+    assert_eq!(run(&one), "1 before; seed: from the image\n");
+    assert_eq!(run(&other), "0 before; seed: none\n");
+    assert_eq!(run(&one), "2 before; seed: from the image\n");
+    assert_eq!(one.fingerprint(), before);
+}
+
+#[test]
+fn two_runs_of_one_environment_do_not_share_its_var() {
+    let stage = crate::Stage::new(guests::IDLE);
+    let mut first = stage.start(&[]);
+    first.stdout_line("idle");
+    let mut second = stage.start(&[]);
+    second.stderr_line("another run of this environment has its /var");
+    second.stdout_line("idle");
+}
+
+#[test]
+fn what_is_kept_under_var_is_bounded() {
+    let stage = crate::Stage::new(guests::KEEPS_VAR).with(&["--limit", "var=1MiB"]);
+    let told = stage.run(&["fill"]).ok().stdout();
+    assert!(told.starts_with("refused after "), "{told}");
+    // And what is there already counts.
+    let refused = stage
+        .ww
+        .guest_command_with(&["--limit", "var=64KiB"], &stage.environment, &[])
+        .output()
+        .unwrap();
+    let told = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(
+        told.contains("holds already is more than its quota allows"),
+        "{told}"
+    );
+}

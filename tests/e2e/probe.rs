@@ -35,6 +35,9 @@ const EVERYBODY: &[&str] = &[
     "files / list /tmp",
     "files / write /tmp/probe",
     "files / by the descriptor of /tmp: create probe",
+    "files / list /var",
+    "files / write /var/probe",
+    "files / by the descriptor of /var: create probe",
     "capabilities by name / all that were granted",
     "calls / membrane: Membrane.graft",
     "calls / membrane: Membrane.watch",
@@ -166,7 +169,10 @@ fn a_cell_that_was_granted_nothing_can_do_nothing() {
         found.map(|line| &line["ok"]).unwrap()
     };
     assert_eq!(find("names of variables"), &json!([]));
-    assert_eq!(find("folders that it starts with"), &json!(["/", "/tmp"]));
+    assert_eq!(
+        find("folders that it starts with"),
+        &json!(["/", "/tmp", "/var"])
+    );
     assert_eq!(find("list //"), &json!(["boot"]));
     assert_eq!(find("all that were granted"), &json!([]));
     assert_eq!(find("membrane: Membrane.watch"), "waits");

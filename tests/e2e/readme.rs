@@ -115,6 +115,29 @@ fn the_quick_start_works_as_written() {
     assert!(component.starts_with(b"\0asm\x0d\0\x01\0"));
 }
 
+#[test]
+fn the_commands_about_capabilities_run_as_written() {
+    let read = |page: &str| fs::read_to_string(project().join(page)).unwrap();
+    let readme = read("README.md");
+    let (_, section) = readme.split_once("## What a program may do").unwrap();
+    let (section, _) = section.split_once("## Writing a guest").unwrap();
+    let place = place();
+    place.copy(guests::GRAFT_EMPTY, "my-app/boot/main.wasm");
+    let written = [fenced(section), fenced(&read("docs/capabilities.md"))].concat();
+    let commands: Vec<String> = written
+        .into_iter()
+        .filter(|line| line.starts_with("ww "))
+        .collect();
+    assert!(commands.len() >= 13, "{commands:?}");
+    for command in &commands {
+        if command.starts_with("ww run") && !command.contains("--port") {
+            wait_for_the_default_port();
+        }
+        shell(&place, place.path(), command).ok();
+    }
+    assert!(place.read("audit.jsonl").contains("\"event\":\"grant\""));
+}
+
 // Rows 48, 52, 56, 57, 65: the standard programs build and run as written.
 #[test]
 fn the_standard_programs_build_and_run_as_written() {
