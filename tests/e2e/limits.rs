@@ -216,3 +216,27 @@ pub fn temporary_files() {
         "{told:?}"
     );
 }
+
+// Rows 3, 91: a cell that does nothing but multiply is stopped by name, and leaves room when it has ended.
+#[test]
+pub fn forks() {
+    let environment = Environment::new(guests::FORKS);
+    environment.copy(guests::FORKS, "bin/forks.wasm");
+    let ww = ww();
+    for (limit, told) in [
+        (
+            "cells=40",
+            "limit: cells: 1 cells were asked for, 0 are left to this cell",
+        ),
+        ("cells=40,depth=3", "limit: "),
+        (
+            "streams=90",
+            "limit: streams: 3 streams were asked for, 0 are left to this cell",
+        ),
+    ] {
+        let mut command = ww.guest_command_with(&["--limit", limit], &environment, &[]);
+        let stdout = fixtures::finish(&mut command).ok().stdout();
+        assert!(stdout.contains(told), "{limit}: {stdout}");
+        assert!(!stdout.contains("\n0 started"), "{limit}: {stdout}");
+    }
+}
