@@ -217,11 +217,11 @@ struct Usage @0xac17440c42f4d67b {
   streams @5 :UInt32;
   # Byte streams open on its behalf and on that of what it spawned.
 
-  calls @6 :UInt32;
-  # Calls that it has under way.
+  tmpBytes @6 :UInt64;
+  # Files under /tmp.
 
-  tmpBytes @7 :UInt64;
-  varBytes @8 :UInt64;
+  varBytes @7 :UInt64;
+  # Files under /var.
 }
 
 interface ByteStream @0xcb8707ff6dc46ee0 {
