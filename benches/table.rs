@@ -394,8 +394,10 @@ fn stream(_: &tokio::runtime::Runtime) -> Vec<Line> {
         &runtime,
         vat::run_until(async {
             let (reader, writer) = stdio::pipe(64 << 10);
-            let stream: byte_stream::Client =
-                vat::new_client(ByteStream::new(End::Reading(reader)));
+            let stream: byte_stream::Client = vat::new_client(ByteStream::new(
+                End::Reading(reader),
+                cell::Budget::default().open(cell::Resource::Streams),
+            ));
             let writing = tokio::task::spawn_local(async move {
                 let chunk = vec![7u8; 64 << 10];
                 for _ in 0..TOTAL / chunk.len() {

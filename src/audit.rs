@@ -157,9 +157,17 @@ pub struct Tally {
 
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
 struct Counted {
-    refused: bool,
+    event: Event,
     /// `None` beyond [`COUNTED_METHODS`].
     what: Option<(Arc<str>, MethodId)>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Event {
+    Use,
+    Refusal,
+    /// Of a capability that the cell has narrowed.
+    Revocation,
 }
 
 #[derive(Default)]
@@ -180,18 +188,28 @@ impl Tally {
 
     /// Counts one call, and the reason if it was refused.
     pub fn count(&self, grant: &Arc<str>, method: MethodId, refused: Option<&str>) {
-        let mut counts = self.counts.borrow_mut();
-        let mut counted = Counted {
-            refused: refused.is_some(),
-            what: Some((grant.clone(), method)),
+        let event = match refused {
+            Some(_) => Event::Refusal,
+            None => Event::Use,
         };
+        self.add(event, Some((grant.clone(), method)), refused);
+    }
+
+    /// Counts a revocation of what the cell has narrowed. Its authority as a whole is another matter.
+    pub fn count_revocation(&self, reason: &str) {
+        self.add(Event::Revocation, None, Some(reason));
+    }
+
+    fn add(&self, event: Event, what: Option<(Arc<str>, MethodId)>, reason: Option<&str>) {
+        let mut counts = self.counts.borrow_mut();
+        let mut counted = Counted { event, what };
         if counts.len() >= COUNTED_METHODS && !counts.contains_key(&counted) {
             counted.what = None;
         }
         let count = counts.entry(counted).or_default();
         count.untold = count.untold.saturating_add(1);
         if count.reason.is_none() {
-            count.reason = refused.map(str::to_owned);
+            count.reason = reason.map(str::to_owned);
         }
     }
 
@@ -206,12 +224,18 @@ impl Tally {
                 None => ("*", "others".into()),
             };
             let uses = std::mem::take(&mut count.untold);
-            let event = match counted.refused {
-                true => json!({
+            let event = match counted.event {
+                Event::Use => {
+                    json!({ "event": "use", "grant": grant, "method": method, "count": uses })
+                }
+                Event::Refusal => json!({
                     "event": "refusal", "grant": grant, "method": method, "count": uses,
                     "reason": count.reason,
                 }),
-                false => json!({ "event": "use", "grant": grant, "method": method, "count": uses }),
+                Event::Revocation => json!({
+                    "event": "revocation of narrowed capabilities", "count": uses,
+                    "reason": count.reason,
+                }),
             };
             self.audit.tell(&self.who, event);
         }

@@ -49,6 +49,9 @@ pub struct Launch {
     pub parent: Option<Tenant>,
     /// The cells that it spawns by what it was handed, which end with it.
     pub descendants: Shared,
+    /// Whether it may run programs itself. Then it runs on the vat of whoever spawned it: what it narrows and hands on
+    /// is known again only there.
+    pub supervises: bool,
     /// Its `/tmp`, if it has one.
     pub tmp: Option<Tmp>,
     /// Below which directory the cells that it spawns may have theirs.
@@ -64,6 +67,7 @@ impl Launch {
             grants,
             parent: None,
             descendants: Shared::default(),
+            supervises: false,
             tmp: None,
             scratch: None,
         }
@@ -138,6 +142,7 @@ impl Cells {
             grants,
             parent,
             descendants,
+            supervises,
             tmp,
             scratch,
         } = launch;
@@ -150,7 +155,10 @@ impl Cells {
             control,
             sender,
         } = program.spawn(setup)?;
-        let vat = self.vat()?;
+        let vat = match supervises.then(Vat::here).flatten() {
+            Some(here) => here,
+            None => self.vat()?,
+        };
         let occupied = vat.occupy();
         let (ended, exit) = watch::channel(None);
         let (exports, export_requests) = mpsc::channel(QUEUED_EXPORTS);

@@ -296,8 +296,8 @@ pub fn listed(methods: &BTreeSet<MethodId>) -> String {
 /// How the error starts of every call on a capability that was narrowed to other methods.
 pub const ATTENUATED: &str = "attenuated";
 
-/// Under which name the audit counts calls on narrowed capabilities.
-const NARROWED: &str = "attenuated";
+/// Under which name the audit counts calls on narrowed capabilities. No grant may have it.
+pub const NARROWED: &str = "(attenuated)";
 
 /// Holds a capability to the methods that a cell has narrowed it to. `place` is dropped when nothing is held
 /// through it any more.

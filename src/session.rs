@@ -14,6 +14,8 @@ use capnp::capability::Client;
 use image::Image;
 use membrane::Membrane;
 
+use tokio_util::sync::CancellationToken;
+
 use crate::audit::{Audit, Tally};
 use crate::bounds::Bounded;
 use crate::cells::Cells;
@@ -166,6 +168,7 @@ impl Endowment {
                 children,
                 term,
             })),
+            gone: CancellationToken::new(),
         }
     }
 }
@@ -176,6 +179,8 @@ pub struct Session {
     granted: Vec<Granted>,
     /// `None` once it has ended.
     belongings: RefCell<Option<Belongings>>,
+    /// Whether nothing of it is left.
+    gone: CancellationToken,
 }
 
 struct Granted {
@@ -235,15 +240,16 @@ impl Session {
     }
 
     /// Takes everything back, and returns once nothing of it is left: neither tasks nor cells. The first reason
-    /// stands.
+    /// stands; whoever comes second waits for the first.
     pub async fn end(&self, reason: &str) {
         self.revoke(reason);
         let belongings = self.belongings.borrow_mut().take();
         let Some(belongings) = belongings else {
-            return;
+            return self.gone.cancelled().await;
         };
         belongings.scope.shutdown().await;
         belongings.children.vacant().await;
         drop(belongings.term);
+        self.gone.cancel();
     }
 }

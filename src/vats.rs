@@ -15,6 +15,7 @@ mod export;
 mod pair;
 mod scope;
 
+use std::cell::OnceCell;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -52,6 +53,11 @@ pub struct Vat {
     load: Arc<AtomicUsize>,
 }
 
+thread_local! {
+    /// The vat whose thread this is, without keeping it going.
+    static HERE: OnceCell<(mpsc::WeakSender<Job>, Arc<AtomicUsize>)> = const { OnceCell::new() };
+}
+
 /// Why work could not be given to a vat.
 #[derive(Debug, thiserror::Error)]
 pub enum VatError {
@@ -86,13 +92,16 @@ impl Vats {
                 .max_blocking_threads(BLOCKING_THREADS)
                 .event_interval(TURNS_BETWEEN_EVENTS)
                 .build()?;
+            let load = Arc::<AtomicUsize>::default();
+            let here = (jobs.downgrade(), load.clone());
             let thread = std::thread::Builder::new()
                 .name(format!("vat-{index}"))
-                .spawn(move || LocalSet::new().block_on(&runtime, work(queue)))?;
-            all.vats.push(Vat {
-                jobs,
-                load: Arc::default(),
-            });
+                .spawn(move || {
+                    // A new thread, so that nothing is there yet.
+                    let _ = HERE.with(|place| place.set(here));
+                    LocalSet::new().block_on(&runtime, work(queue));
+                })?;
+            all.vats.push(Vat { jobs, load });
             all.threads.push(thread);
         }
         Ok(all)
@@ -108,6 +117,19 @@ impl Vats {
             .min_by_key(|vat| vat.load.load(Ordering::Relaxed))
             .cloned()
             .ok_or(VatError::Stopped)
+    }
+}
+
+impl Vat {
+    /// The vat whose thread this is.
+    pub fn here() -> Option<Self> {
+        HERE.with(|place| {
+            let (jobs, load) = place.get()?;
+            Some(Self {
+                jobs: jobs.upgrade()?,
+                load: load.clone(),
+            })
+        })
     }
 }
 
@@ -236,7 +258,10 @@ mod tests {
                 let (reader, writer) = cell::stdio::pipe(16);
                 writer.write(b"across").await.unwrap();
                 let end = crate::rpc::byte_stream::End::Reading(reader);
-                let stream = crate::rpc::byte_stream::ByteStream::new(end);
+                let stream = crate::rpc::byte_stream::ByteStream::new(
+                    end,
+                    cell::Budget::default().open(cell::Resource::Streams),
+                );
                 let cap: byte_stream::Client = vat::new_client(stream);
                 exports
                     .send(Export::new(&scope.spawner(), cap.client))

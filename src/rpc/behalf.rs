@@ -3,22 +3,24 @@
 //! A cell that hands a child its executor lends it the ability, not its own account: what the child runs has to
 //! come out of what the child was given. So the child gets an executor of its own, in the place where the one
 //! that was handed on would have been: behind the same membranes, so that whatever narrows or takes back the one
-//! narrows and takes back the other. An executor that is somebody else's, a guest's or one that came from another
-//! vat, is handed on as it is; it spends its own owner's.
+//! narrows and takes back the other. Cells that can run programs live on the vat of the first of them, so that what
+//! they narrow is recognised. An executor that is somebody else's, a guest's own object for one, is handed on as it is; it spends its
+//! own owner's.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::rc::{Rc, Weak};
 
 use capnp::capability::Client;
 use schema::system_capnp::{executor, host};
 
-use super::executor::{Executor, Principal};
+use super::executor::Executor;
 use super::host::Host;
 
 thread_local! {
     /// The executors and hosts of this vat, by the identity of their capabilities.
-    static FACES: RefCell<HashMap<usize, Face>> = RefCell::default();
+    static FACES: RefCell<HashMap<usize, (u64, Face)>> = RefCell::default();
+    static NEXT: Cell<u64> = const { Cell::new(0) };
 }
 
 #[derive(Clone)]
@@ -28,7 +30,11 @@ enum Face {
 }
 
 /// Keeps a face among those that are known.
-pub struct Known(usize);
+pub struct Known {
+    identity: usize,
+    /// An identity may be another's later; a number is not.
+    number: u64,
+}
 
 impl Known {
     /// A capability that is this executor.
@@ -43,33 +49,56 @@ impl Known {
 
     fn new(client: &Client, face: Face) -> Self {
         let identity = client.hook.get_ptr();
-        FACES.with_borrow_mut(|faces| faces.insert(identity, face));
-        Self(identity)
+        let number = NEXT.replace(NEXT.get().wrapping_add(1));
+        FACES.with_borrow_mut(|faces| faces.insert(identity, (number, face)));
+        Self { identity, number }
     }
 }
 
 impl Drop for Known {
     fn drop(&mut self) {
         // On a thread that is ending there is no table any more.
-        let _ = FACES.try_with(|faces| faces.borrow_mut().remove(&self.0));
+        let _ = FACES.try_with(|faces| {
+            let mut faces = faces.borrow_mut();
+            if let Some((number, _)) = faces.get(&self.identity)
+                && *number == self.number
+            {
+                faces.remove(&self.identity);
+            }
+        });
     }
 }
 
-/// A capability that is handed to a cell, so that programs are run on behalf of that cell.
-pub fn of(cell: &Principal, cap: Client) -> Client {
+/// As [`of`], for what goes by the name of an executor or a host: if it is only promised, calls on it wait until it is
+/// known what it is. Others do not wait, because what waits for a promise could be what the promise waits for.
+pub fn of_promised(cap: Client, own: impl Fn() -> executor::Client) -> Client {
+    if cap.hook.when_more_resolved().is_none() {
+        return of(cap, own);
+    }
+    let own = own();
+    vat::new_future_client(async move {
+        // One that breaks is handed on as that.
+        let _ = cap.hook.when_resolved().await;
+        Ok(of(cap, || own.clone()))
+    })
+}
+
+/// A capability that is handed to a cell, so that programs are run by the cell's `own` executor. What is only
+/// promised is handed on as it is.
+pub fn of(cap: Client, own: impl Fn() -> executor::Client) -> Client {
     let (inside, layers) = membrane::peel(cap.hook.add_ref());
-    let face = FACES.with_borrow(|faces| faces.get(&inside.get_ptr()).cloned());
-    let own = match face {
-        Some(Face::Executor(face)) if face.strong_count() > 0 => {
-            Some(Executor::client(cell.clone()).client)
-        }
-        Some(Face::Host(face)) => face
-            .upgrade()
-            .map(|face| face.with_executor(Executor::client(cell.clone())).client),
+    let known = |faces: &HashMap<usize, (u64, Face)>| {
+        let (_, face) = faces.get(&inside.get_ptr())?;
+        Some(face.clone())
+    };
+    let face = FACES.with_borrow(known);
+    let lent = match face {
+        Some(Face::Executor(face)) if face.strong_count() > 0 => Some(own().client),
+        Some(Face::Host(face)) => face.upgrade().map(|face| face.with_executor(own()).client),
         _ => None,
     };
-    match own {
-        Some(own) => Client::new(layers.restore(own.hook)),
+    match lent {
+        Some(lent) => Client::new(layers.restore(lent.hook)),
         None => cap,
     }
 }

@@ -4,6 +4,7 @@
 //! what is under way. A read is capped whatever was asked for, because the buffer is the host's.
 
 use capnp::capability::Rc;
+use cell::Charge;
 use cell::stdio::{Reader, Writer};
 use schema::system_capnp::byte_stream;
 use tokio::sync::{Semaphore, SemaphorePermit};
@@ -19,6 +20,7 @@ const MAX_UNDER_WAY: usize = 16;
 pub struct ByteStream {
     end: End,
     places: Semaphore,
+    _counted: Charge,
 }
 
 /// The host's end of a pipe.
@@ -30,10 +32,11 @@ pub enum End {
 }
 
 impl ByteStream {
-    /// A stream over this end.
-    pub fn new(end: End) -> Self {
+    /// A stream over this end, which counts in a budget for as long as it is there.
+    pub fn new(end: End, counted: Charge) -> Self {
         Self {
             end,
+            _counted: counted,
             places: Semaphore::new(MAX_UNDER_WAY),
         }
     }
@@ -129,6 +132,8 @@ impl byte_stream::Server for ByteStream {
         mut results: byte_stream::PumpResults,
     ) -> capnp::Result<()> {
         let into = params.get()?.get_into()?;
+        // It may be long until this returns, and they may be large.
+        drop(params);
         let _place = self.enter()?;
         let reader = self.reader()?;
         let mut total = 0u64;

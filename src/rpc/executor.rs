@@ -11,9 +11,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use capnp::capability::Rc;
+use capnp::capability::{Client, Rc};
 use cell::stdio;
-use cell::{Allotment, Resource, Setup, Stdin, Stdout};
+use cell::{Allotment, Budget, Charge, Exhausted, Resource, Setup, Stdin, Stdout};
 use image::Image;
 use schema::system_capnp::{executor, grant, limits, process, program, source};
 use tokio::sync::{Semaphore, SemaphorePermit};
@@ -21,11 +21,11 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 use super::behalf::{self, Known};
 use super::process::{Process, Stdio};
 use super::shelf::{Loaded, Shelf};
-use super::{bounded, given, shown, texts};
+use super::{given, shown, texts};
 use crate::bounds::{Bounded, Bounds};
 use crate::cells::{Cells, Launch};
 use crate::files::Tmp;
-use crate::grants::{Grant, Grants};
+use crate::grants::{Grant, Grants, NARROWED};
 use crate::tenure::{Shared, Tenant};
 use crate::vats::{Export, Spawner};
 
@@ -45,6 +45,9 @@ const LOADS_UNDER_WAY: usize = 2;
 
 /// The streams of a cell that its parent has.
 const STREAMS: u64 = 3;
+
+/// Grants of one cell. Each is a membrane, and a line of the audit.
+const MAX_GRANTS: u32 = 512;
 
 /// The longest name of a grant, in bytes.
 const MAX_GRANT_NAME_BYTES: usize = 256;
@@ -111,12 +114,16 @@ impl executor::Server for Executor {
         mut results: executor::RunBytesResults,
     ) -> capnp::Result<()> {
         let _turn = self.turn().await?;
-        let params = params.get()?;
-        let args = texts("args", params.get_args()?)?;
-        let env = environment(params.get_env()?)?;
-        let program = self
-            .load_bytes(Bytes::copy_from_slice(params.get_wasm()?))
-            .await?;
+        let (args, env, wasm) = {
+            let params = params.get()?;
+            (
+                texts("args", params.get_args()?)?,
+                environment(params.get_env()?)?,
+                Bytes::copy_from_slice(params.get_wasm()?),
+            )
+        };
+        drop(params);
+        let program = self.load_bytes(wasm).await?;
         let setup = Setup {
             args,
             env,
@@ -161,9 +168,14 @@ impl executor::Server for Executor {
                 ));
             }
         };
+        drop(params);
+        let budget = &self.principal.bounded.budget;
+        let charge = budget
+            .charge(Resource::Memory, wasm.len() as u64)
+            .map_err(|error| capnp::Error::overloaded(format!("load: {error}")))?;
         let program = self.load_bytes(wasm.clone()).await?;
         let program = Program {
-            loaded: self.shelf.keep(program, wasm)?,
+            loaded: self.shelf.keep(program, wasm, charge)?,
             principal: self.principal.clone(),
         };
         results.get().set_program(super::client(Rc::new(program)));
@@ -219,10 +231,10 @@ impl program::Server for Program {
 
     async fn spawn(
         self: Rc<Self>,
-        params: program::SpawnParams,
+        request: program::SpawnParams,
         mut results: program::SpawnResults,
     ) -> capnp::Result<()> {
-        let params = params.get()?;
+        let params = request.get()?;
         let cwd = params.get_cwd()?.to_str()?;
         if !matches!(cwd, "" | "/") {
             return Err(capnp::Error::failed(format!(
@@ -235,7 +247,9 @@ impl program::Server for Program {
             ..Setup::default()
         };
         let child = self.principal.child(&bounds(params.get_limits()?))?;
-        let grants = child.grants(params.get_grants()?)?;
+        let granted = granted(params.get_grants()?)?;
+        drop(request);
+        let grants = child.grants(granted);
         let process = child.launch(&self.loaded.program, setup, grants).await?;
         results.get().set_process(process);
         Ok(())
@@ -263,6 +277,7 @@ impl Principal {
                 children: Shared::default(),
                 ..self.clone()
             },
+            executor: OnceCell::new(),
         })
     }
 }
@@ -273,29 +288,57 @@ struct Child<'a> {
     wants_tmp: bool,
     /// The cell itself, on whose behalf programs are run by what it is granted.
     principal: Principal,
+    /// What runs them: one, by however many names it is granted.
+    executor: OnceCell<executor::Client>,
+}
+
+/// The grants of a call, by name.
+fn granted(
+    list: capnp::struct_list::Reader<'_, grant::Owned>,
+) -> capnp::Result<Vec<(String, Client)>> {
+    if list.len() > MAX_GRANTS {
+        return Err(capnp::Error::failed(format!(
+            "grants: {} entries; at most {MAX_GRANTS} are accepted",
+            list.len()
+        )));
+    }
+    let granted = list.iter().map(|entry| {
+        let name = entry.get_name()?.to_str()?;
+        if name.len() > MAX_GRANT_NAME_BYTES {
+            return Err(capnp::Error::failed(format!(
+                "grants: a name of {} bytes; at most {MAX_GRANT_NAME_BYTES} are accepted",
+                name.len()
+            )));
+        }
+        if name.is_empty() || name == NARROWED {
+            return Err(capnp::Error::failed(format!(
+                "grants: `{name}` is no name for one"
+            )));
+        }
+        Ok((name.to_owned(), given("grants", entry.get_cap())?))
+    });
+    granted.collect()
 }
 
 impl Child<'_> {
     /// The capabilities of a call, ready to travel to the child's vat.
-    fn grants(&self, list: capnp::struct_list::Reader<'_, grant::Owned>) -> capnp::Result<Grants> {
-        bounded("grants", list.len())?;
+    fn grants(&self, given: Vec<(String, Client)>) -> Grants {
         let mut grants = Grants::default();
-        for entry in list {
-            let name = entry.get_name()?.to_str()?;
-            if name.len() > MAX_GRANT_NAME_BYTES {
-                return Err(capnp::Error::failed(format!(
-                    "grants: a name of {} bytes; at most {MAX_GRANT_NAME_BYTES} are accepted",
-                    name.len()
-                )));
-            }
-            if name.is_empty() {
-                return Err(capnp::Error::failed("grants: one has no name".into()));
-            }
-            let cap = behalf::of(&self.principal, given("grants", entry.get_cap())?);
+        for (name, cap) in given {
+            let own = || self.executor();
+            let cap = match name.as_str() {
+                "executor" | "host" => behalf::of_promised(cap, own),
+                _ => behalf::of(cap, own),
+            };
             let export = Export::new(&self.parent.spawner, cap);
-            grants = grants.with(name, Grant::Cap(export));
+            grants = grants.with(&name, Grant::Cap(export));
         }
-        Ok(grants)
+        grants
+    }
+
+    fn executor(&self) -> executor::Client {
+        let made = || Executor::client(self.principal.clone());
+        self.executor.get_or_init(made).clone()
     }
 
     /// Its `/tmp`, if it asked for one.
@@ -326,9 +369,7 @@ impl Child<'_> {
             spawner,
             ..
         } = self.principal;
-        let charge = bounded
-            .budget
-            .charge(Resource::Streams, STREAMS)
+        let places = streams(&bounded.budget)
             .map_err(|error| capnp::Error::overloaded(error.to_string()))?;
         let (stdin_reader, stdin) = stdio::pipe(PIPE_BYTES);
         let (stdout, stdout_writer) = stdio::pipe(PIPE_BYTES);
@@ -343,6 +384,7 @@ impl Child<'_> {
             bounded,
             grants,
             parent: Some(self.parent.tenant()?),
+            supervises: self.executor.get().is_some(),
             descendants,
             tmp,
             scratch,
@@ -355,10 +397,18 @@ impl Child<'_> {
             stdin,
             stdout,
             stderr,
-            charge,
+            places,
         };
         Ok(super::client(Process::new(cell, stdio, spawner)))
     }
+}
+
+/// The places of a cell's three streams, which its parent has: all of them or none.
+fn streams(budget: &Budget) -> Result<[Charge; 3], Exhausted> {
+    let all = budget.charge(Resource::Streams, STREAMS)?;
+    all.shrink(STREAMS);
+    let one = || budget.charge(Resource::Streams, 1);
+    Ok([one()?, one()?, one()?])
 }
 
 /// Environment entries, each NAME=VALUE with a name.

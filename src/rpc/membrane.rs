@@ -26,6 +26,9 @@ use crate::vats::Spawner;
 /// keeps all that it came from.
 const MAX_ATTENUATIONS: usize = 1024;
 
+/// Membranes that may be around a capability that is narrowed once more. Each copies what passes it.
+const MAX_LAYERS: usize = 32;
+
 /// The longest reason that a cell may give for a revocation, in bytes. It is copied for each call that fails of it.
 const MAX_REASON_BYTES: usize = 1024;
 
@@ -161,6 +164,12 @@ impl face::Server for Bootstrap {
             })
             .collect();
         let cap = super::given("attenuate: cap", params.get_cap())?;
+        let (_, layers) = membrane::peel(cap.hook.add_ref());
+        if layers.len() > MAX_LAYERS {
+            return Err(Error::overloaded(format!(
+                "limit: attenuations: this capability has been narrowed or handed on more than {MAX_LAYERS} times"
+            )));
+        }
         let place = self.attenuations.clone().try_acquire_owned();
         let place = place.map_err(|_| {
             Error::overloaded(format!(
@@ -215,7 +224,9 @@ impl revoker::Server for Revoker {
         }
         if !self.membrane.is_revoked() {
             let reason = format!("revoked: {reason}");
-            self.bootstrap.endowment.tell_revoked(&reason);
+            if let Some(tally) = self.bootstrap.endowment.tally() {
+                tally.count_revocation(&reason);
+            }
             self.membrane.revoke(Error::disconnected(reason));
         }
         Ok(())

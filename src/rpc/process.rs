@@ -20,8 +20,8 @@ pub struct Stdio {
     pub stdout: Reader,
     /// Reads what the cell reports.
     pub stderr: Reader,
-    /// Their places in the budget, for as long as they are there.
-    pub charge: Charge,
+    /// Their places in the budget: each keeps its own for as long as somebody holds it.
+    pub places: [Charge; 3],
 }
 
 /// The face of a cell.
@@ -30,7 +30,6 @@ pub struct Process {
     stdin: Stream,
     stdout: Stream,
     stderr: Stream,
-    _charge: Charge,
     /// What the guest exports, once somebody has asked: one connection to its vat, however often.
     bootstrap: OnceCell<Client>,
     detached: std::cell::Cell<bool>,
@@ -45,8 +44,8 @@ struct Stream {
 }
 
 impl Stream {
-    fn new(end: End) -> Self {
-        let face = Rc::new(ByteStream::new(end));
+    fn new(end: End, place: Charge) -> Self {
+        let face = Rc::new(ByteStream::new(end, place));
         Self {
             client: super::client(face.clone()),
             face,
@@ -57,12 +56,12 @@ impl Stream {
 impl Process {
     /// Takes ownership of a cell on behalf of a caller.
     pub fn new(cell: Cell, stdio: Stdio, spawner: Spawner) -> Rc<Self> {
+        let [in_place, out_place, error_place] = stdio.places;
         Rc::new(Self {
             cell: Rc::new(cell),
-            stdin: Stream::new(End::Writing(stdio.stdin)),
-            stdout: Stream::new(End::Reading(stdio.stdout)),
-            stderr: Stream::new(End::Reading(stdio.stderr)),
-            _charge: stdio.charge,
+            stdin: Stream::new(End::Writing(stdio.stdin), in_place),
+            stdout: Stream::new(End::Reading(stdio.stdout), out_place),
+            stderr: Stream::new(End::Reading(stdio.stderr), error_place),
             bootstrap: OnceCell::new(),
             detached: std::cell::Cell::new(false),
             spawner,

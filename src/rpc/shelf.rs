@@ -10,7 +10,7 @@ use std::rc::{Rc, Weak};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use cell::Digest;
+use cell::{Charge, Digest};
 use tokio::sync::{OnceCell, OwnedSemaphorePermit, Semaphore};
 
 /// What the programs of one executor may take together, in bytes of their components: 256 MiB, four of
@@ -31,6 +31,7 @@ pub struct Loaded {
     /// Its name, once somebody has asked.
     cid: OnceCell<content::Cid>,
     _room: OwnedSemaphorePermit,
+    _charge: Charge,
 }
 
 impl Default for Shelf {
@@ -43,11 +44,17 @@ impl Default for Shelf {
 }
 
 impl Shelf {
-    /// Keeps a program for as long as the result is held. `wasm` is what it was loaded from.
+    /// Keeps a program for as long as the result is held. `wasm` is what it was loaded from, and `charge` what
+    /// that takes of the budget of whoever loaded it.
     ///
     /// # Errors
     /// `overloaded` when the programs take [`MAX_PROGRAM_BYTES`].
-    pub fn keep(&self, program: cell::Program, wasm: Bytes) -> capnp::Result<Rc<Loaded>> {
+    pub fn keep(
+        &self,
+        program: cell::Program,
+        wasm: Bytes,
+        charge: Charge,
+    ) -> capnp::Result<Rc<Loaded>> {
         let mut programs = self.programs.borrow_mut();
         let digest = program.digest();
         if let Some(kept) = programs.get(&digest).and_then(Weak::upgrade) {
@@ -67,6 +74,7 @@ impl Shelf {
             wasm,
             cid: OnceCell::new(),
             _room: room,
+            _charge: charge,
         });
         programs.insert(digest, Rc::downgrade(&loaded));
         Ok(loaded)

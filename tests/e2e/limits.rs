@@ -170,6 +170,31 @@ pub fn cells_below() {
     assert!(error(&told[1]).contains("limit: cells"), "{told:?}");
 }
 
+// Whatever the executor came through on its way to the child, and wherever the cells run.
+#[test]
+fn a_childs_bounds_hold_for_what_it_runs_by_an_executor_that_was_narrowed() {
+    let within = ["/bin/governs.wasm", "3", "/bin/idle.wasm"];
+    for supervisors in 0..3 {
+        let mut args = Vec::new();
+        for _ in 0..supervisors {
+            args.extend(["1", "grant=narrowed", "/bin/governs.wasm"]);
+        }
+        args.extend(["1", "cells=1", "grant=narrowed"]);
+        args.extend(within);
+        let mut told = governs(&[], &args);
+        for _ in 0..=supervisors {
+            told = json(told[0]["stdout"].as_str().unwrap());
+        }
+        assert_eq!(told[0]["status"], "killed", "{told:?}");
+        for refused in &told[1..] {
+            assert!(
+                error(refused).contains("limit: cells"),
+                "{supervisors}: {told:?}"
+            );
+        }
+    }
+}
+
 #[test]
 fn generations_below() {
     let told = governs(

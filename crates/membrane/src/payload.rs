@@ -5,7 +5,7 @@
 //! exchanged. One that is still being written needs no copy: see [`WrittenCaps`].
 //! What is copied is let go of at once, so that whoever keeps results keeps nothing of the other side.
 
-use std::cell::OnceCell;
+use std::cell::{Cell, OnceCell};
 use std::rc::Rc;
 
 use capnp::capability::Response;
@@ -93,13 +93,19 @@ impl Copied {
 /// A call's parameters on the target's side.
 ///
 /// They are looked at when they are read, not when the call is made: promises may be made to
-/// forward a call while their own state is borrowed, and the parameters may name that promise.
+/// forward a call while their own state is borrowed, and the parameters may name that promise. Once copied
+/// the originals are let go of: a call may pass many membranes, and each would keep a message.
 pub(crate) struct CarriedParams {
     boundary: Rc<Boundary>,
     travel: Direction,
-    /// There until dropped.
-    original: Option<Box<dyn ParamsHook>>,
-    copied: OnceCell<Option<Copied>>,
+    /// Until they are read.
+    original: Cell<Option<Box<dyn ParamsHook>>>,
+    read: OnceCell<ReadParams>,
+}
+
+enum ReadParams {
+    Plain(Box<dyn ParamsHook>),
+    Copied(Copied),
 }
 
 impl CarriedParams {
@@ -111,8 +117,31 @@ impl CarriedParams {
         Self {
             boundary,
             travel,
-            original: Some(original),
-            copied: OnceCell::new(),
+            original: Cell::new(Some(original)),
+            read: OnceCell::new(),
+        }
+    }
+
+    /// Looks at the parameters for the first time.
+    fn look(&self) -> Result<ReadParams, Error> {
+        let original = self.original.take().ok_or_else(|| {
+            Error::failed(
+                "parameters read while they are being read, or after they were dropped".into(),
+            )
+        })?;
+        let copied = original
+            .get()
+            .and_then(|original| Copied::new(&self.boundary, self.travel, original));
+        match copied {
+            Ok(None) => Ok(ReadParams::Plain(original)),
+            Ok(Some(copied)) => {
+                release(original);
+                Ok(ReadParams::Copied(copied))
+            }
+            Err(error) => {
+                self.original.set(Some(original));
+                Err(error)
+            }
         }
     }
 }
@@ -120,19 +149,16 @@ impl CarriedParams {
 impl ParamsHook for CarriedParams {
     fn get(&self) -> Result<any_pointer::Reader<'_>, Error> {
         let _level = Level::enter(&READS)?;
-        let Some(original) = &self.original else {
-            return Err(Error::failed(
-                "parameters read after they were dropped".into(),
-            ));
+        let read = match self.read.get() {
+            Some(read) => read,
+            None => {
+                let read = self.look()?;
+                self.read.get_or_init(|| read)
+            }
         };
-        if self.copied.get().is_none() {
-            let copied = Copied::new(&self.boundary, self.travel, original.get()?)?;
-            // Looking at the parameters ran other hooks; one that came back here was first.
-            let _ = self.copied.set(copied);
-        }
-        match self.copied.get() {
-            Some(Some(copied)) => copied.get(),
-            _ => original.get(),
+        match read {
+            ReadParams::Plain(original) => original.get(),
+            ReadParams::Copied(copied) => copied.get(),
         }
     }
 }
@@ -140,6 +166,9 @@ impl ParamsHook for CarriedParams {
 impl Drop for CarriedParams {
     fn drop(&mut self) {
         release(self.original.take());
+        if let Some(ReadParams::Plain(original)) = self.read.take() {
+            release(original);
+        }
     }
 }
 

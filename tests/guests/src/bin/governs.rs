@@ -1,10 +1,12 @@
 //! Spawns a number of children with bounds; prints one line of JSON for each, with how it went.
 //!
 //! `governs NUMBER [NAME=VALUE…] PATH [ARGS…]`: the bounds are those of `Limits`; `grant=executor` hands each child this
-//! cell's executor. Children are all started before any is waited for. One that runs `/bin/idle.wasm` is killed
+//! cell's executor, and `grant=narrowed` the same behind a membrane of this cell's. Children are all started before any is waited for. One that runs `/bin/idle.wasm` is killed
 //! after the others have been started.
 
-use runtime::system_capnp::{limits, process as wire};
+use runtime::capnp::traits::HasTypeId as _;
+use runtime::interfaces::{Interface, MethodId};
+use runtime::system_capnp::{executor, limits, process as wire};
 use runtime::{Session, Spawn, bytes, process};
 use serde_json::{Value, json};
 
@@ -41,6 +43,13 @@ async fn start(
         let (name, value) = option.split_once('=').unwrap_or((option, ""));
         spawn = match (name, value) {
             ("grant", "executor") => spawn.grant("executor", &executor),
+            ("grant", "narrowed") => {
+                let interface = Interface::of_id(executor::Client::TYPE_ID);
+                let all = interface.into_iter().flat_map(|each| each.numbered());
+                let all = MethodId::closure(all.map(|(id, _)| id));
+                let (narrowed, _revoker) = session.attenuate(&executor, all).await?;
+                spawn.grant("executor", &narrowed)
+            }
             _ => spawn.limit(|limits| bound(limits, name, value.parse().unwrap_or(0))),
         };
     }
