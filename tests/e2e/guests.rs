@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use fixtures::{Environment, Running, guests};
 
+use crate::churn::churn;
 use crate::limits::{
     calls_under_way as calls_at_once, cells_below as governs, temporary_files as fills_tmp,
 };

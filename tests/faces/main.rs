@@ -56,9 +56,9 @@ const PATIENCE: Duration = Duration::from_secs(120);
 const WARM: u64 = 20;
 
 /// What the process may take more than it did then: threads for what blocks come and go, and so do connections
-/// to the peer.
+/// to the peer; each component whose code is kept has a file in memory.
 const SPARE: Footprint = Footprint {
-    descriptors: 16,
+    descriptors: 64,
     threads: 24,
     rss_kib: 384 << 10,
 };
