@@ -235,12 +235,7 @@ impl program::Server for Program {
         mut results: program::SpawnResults,
     ) -> capnp::Result<()> {
         let params = request.get()?;
-        let cwd = params.get_cwd()?.to_str()?;
-        if !matches!(cwd, "" | "/") {
-            return Err(capnp::Error::failed(format!(
-                "spawn: cwd is {cwd:?}; only / is offered"
-            )));
-        }
+        at_the_root(params.get_cwd()?.to_str()?)?;
         let setup = Setup {
             args: texts("args", params.get_args()?)?,
             env: environment(params.get_env()?)?,
@@ -411,6 +406,17 @@ fn streams(budget: &Budget) -> Result<[Charge; 3], Exhausted> {
     Ok([one()?, one()?, one()?])
 }
 
+/// Refuses a working directory other than the one that there is.
+fn at_the_root(cwd: &str) -> capnp::Result<()> {
+    match cwd {
+        "" | "/" => Ok(()),
+        _ => Err(capnp::Error::failed(format!(
+            "spawn: cwd is {:?}; only / is offered",
+            shown(cwd)
+        ))),
+    }
+}
+
 /// Environment entries, each NAME=VALUE with a name.
 fn environment(list: capnp::text_list::Reader<'_>) -> capnp::Result<Vec<(String, String)>> {
     texts("env", list)?
@@ -444,5 +450,21 @@ fn bounds(asked: limits::Reader<'_>) -> Bounds {
         },
         message_bytes: asked_for(asked.get_message_bytes()),
         calls: asked_for(asked.get_calls()),
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refused_directory_is_quoted_in_part() {
+        at_the_root("").unwrap();
+        at_the_root("/").unwrap();
+        let refused = at_the_root("/bin").unwrap_err();
+        assert_eq!(refused.extra, "spawn: cwd is \"/bin\"; only / is offered");
+        let refused = at_the_root(&"\0".repeat(100_000)).unwrap_err();
+        assert!(refused.extra.len() < 1000);
     }
 }

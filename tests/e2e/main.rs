@@ -9,6 +9,7 @@
 
 mod bad_input;
 mod capabilities;
+mod churn;
 mod grants;
 mod guests;
 mod images;

@@ -98,6 +98,7 @@ impl Siege {
             rss_kib,
             peak_kib,
             threads,
+            descriptors: _,
         } = self.before;
         assert!(after.rss_kib < rss_kib + SETTLED_KIB, "{after:?}");
         assert!(after.peak_kib < peak_kib + PEAK_KIB, "{after:?}");
@@ -109,14 +110,15 @@ impl Siege {
 
 /// What a process takes.
 #[derive(Debug)]
-struct Footprint {
-    rss_kib: u64,
+pub struct Footprint {
+    pub rss_kib: u64,
     peak_kib: u64,
-    threads: u64,
+    pub threads: u64,
+    pub descriptors: u64,
 }
 
 impl Footprint {
-    fn of(pid: u32) -> Self {
+    pub fn of(pid: u32) -> Self {
         let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
         let number = |name: &str| {
             let line = status.lines().find_map(|line| line.strip_prefix(name));
@@ -127,6 +129,9 @@ impl Footprint {
             rss_kib: number("VmRSS:"),
             peak_kib: number("VmHWM:"),
             threads: number("Threads:"),
+            descriptors: std::fs::read_dir(format!("/proc/{pid}/fd"))
+                .unwrap()
+                .count() as u64,
         }
     }
 }

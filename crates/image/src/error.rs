@@ -73,7 +73,8 @@ pub enum ImageError {
     EntryNotAFile,
     /// A file is larger than its reader takes.
     #[error(
-        "{path:?} has {bytes} bytes, over the limit of {limit}; build it for size (opt-level, strip)"
+        "{:?} has {bytes} bytes, over the limit of {limit}; build it for size (opt-level, strip)",
+        shown(path)
     )]
     FileTooBig {
         /// The path inside the image.
@@ -85,7 +86,8 @@ pub enum ImageError {
     },
     /// A path does not lead to a file of the image.
     #[error(
-        "{path:?} cannot be read from the image: {source}; name a file below boot, bin, etc, usr or var"
+        "{:?} cannot be read from the image: {source}; name a file below boot, bin, etc, usr or var",
+        shown(path)
     )]
     NoSuchFile {
         /// The path as given.
@@ -103,6 +105,15 @@ pub enum ImageError {
     },
 }
 
+/// How much of a path that a cell has named is told, in characters: enough to know it by.
+const MAX_SHOWN_CHARS: usize = 160;
+
+/// The beginning of a path.
+fn shown(path: &str) -> &str {
+    let end = path.char_indices().nth(MAX_SHOWN_CHARS);
+    end.and_then(|(end, _)| path.get(..end)).unwrap_or(path)
+}
+
 /// What goes wrong while the merged tree is written.
 impl From<TreeError> for ImageError {
     fn from(error: TreeError) -> Self {
@@ -118,5 +129,29 @@ fn listed(layers: &[PathBuf]) -> String {
             .map(|path| format!("{path:?}"))
             .collect::<Vec<_>>()
             .join(", "),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_a_path_that_a_cell_has_named_the_beginning_is_told() {
+        let refusal = |path: &str| {
+            let source = io::ErrorKind::NotFound.into();
+            let path = path.to_owned();
+            ImageError::NoSuchFile { path, source }.to_string()
+        };
+        assert!(refusal("/bin/absent").starts_with("\"/bin/absent\" cannot be read"));
+        assert!(refusal(&"\u{202e}".repeat(100_000)).len() < 2000);
+        let path = "x".repeat(100_000);
+        let (bytes, limit) = (2, 1);
+        assert!(
+            ImageError::FileTooBig { path, bytes, limit }
+                .to_string()
+                .len()
+                < 400
+        );
     }
 }
