@@ -10,13 +10,14 @@ use std::rc::Rc;
 
 use capnp::capability::Response;
 use capnp::message::{Builder, HeapAllocator};
-use capnp::private::capability::{ClientHook, ParamsHook, ResponseHook};
-use capnp::private::layout::{CapTable, PointerBuilder};
+use capnp::private::capability::{ClientHook, ParamsHook, PipelineOp, ResponseHook};
+use capnp::private::layout::{CapTable, CapTableBuilder, PointerBuilder, StructSize};
 use capnp::traits::{FromPointerBuilder, Imbue, ImbueMut};
-use capnp::{Error, Word, any_pointer};
+use capnp::{Error, MessageSize, Word, any_pointer};
 
 use crate::anchor;
 use crate::boundary::Boundary;
+use crate::broken;
 use crate::flight::Flight;
 use crate::nesting::{Level, READS};
 use crate::policy::Direction;
@@ -55,8 +56,50 @@ impl<'a> FromPointerBuilder<'a> for Root<'a> {
 
 /// A copy of a message, with its capabilities taken across.
 struct Copied {
-    message: Builder<HeapAllocator>,
+    message: Message,
     caps: CapTable,
+}
+
+/// What a copy holds beside its capabilities.
+enum Message {
+    Own(Builder<HeapAllocator>),
+    /// A struct with a capability and nothing else, as most messages that carry any: they are all alike,
+    /// and nobody writes to them.
+    OneCapability(Rc<Builder<HeapAllocator>>),
+}
+
+thread_local! {
+    static ONE_CAPABILITY: Rc<Builder<HeapAllocator>> = Rc::new(one_capability());
+}
+
+/// A struct whose field is the first capability of a table that is yet to come.
+fn one_capability() -> Builder<HeapAllocator> {
+    let mut message = message(1);
+    let mut field = message.init_root::<Field<'_>>().0;
+    let mut nowhere = CapTable::new();
+    field.imbue(CapTableBuilder::from_ref(&mut nowhere));
+    field.set_capability(broken::client(Error::failed("a place is empty".into())));
+    message
+}
+
+/// The only field of a struct.
+struct Field<'a>(PointerBuilder<'a>);
+
+impl<'a> FromPointerBuilder<'a> for Field<'a> {
+    fn init_pointer(builder: PointerBuilder<'a>, _length: u32) -> Self {
+        const SIZE: StructSize = StructSize {
+            data: 0,
+            pointers: 1,
+        };
+        Self(builder.init_struct(SIZE).get_pointer_field(0))
+    }
+
+    fn get_from_pointer(
+        builder: PointerBuilder<'a>,
+        _default: Option<&'a [Word]>,
+    ) -> Result<Self, Error> {
+        Ok(Self::init_pointer(builder, 0))
+    }
 }
 
 impl Copied {
@@ -70,24 +113,51 @@ impl Copied {
         if size.cap_count == 0 {
             return Ok(None);
         }
-        let mut copied = Self {
-            message: message(size.word_count),
-            caps: CapTable::with_capacity(size.cap_count as usize),
-        };
-        let mut root = root(&mut copied.message);
-        root.imbue_mut(&mut copied.caps);
+        if let Some(cap) = only_capability(size, original)
+            && let Ok(message) = ONE_CAPABILITY.try_with(Rc::clone)
+        {
+            return Ok(Some(Self {
+                message: Message::OneCapability(message),
+                caps: vec![Some(boundary.carry(cap, travel))],
+            }));
+        }
+        let mut message = message(size.word_count);
+        let mut caps = CapTable::with_capacity(size.cap_count as usize);
+        let mut root = root(&mut message);
+        root.imbue_mut(&mut caps);
         root.set_as(original)?;
-        for cap in &mut copied.caps {
+        for cap in &mut caps {
             *cap = cap.take().map(|cap| boundary.carry(cap, travel));
         }
-        Ok(Some(copied))
+        Ok(Some(Self {
+            message: Message::Own(message),
+            caps,
+        }))
     }
 
     fn get(&self) -> Result<any_pointer::Reader<'_>, Error> {
-        let mut reader: any_pointer::Reader<'_> = self.message.get_root_as_reader()?;
+        let message = match &self.message {
+            Message::Own(message) => message,
+            Message::OneCapability(message) => message,
+        };
+        let mut reader: any_pointer::Reader<'_> = message.get_root_as_reader()?;
         reader.imbue(&self.caps);
         Ok(reader)
     }
+}
+
+/// The capability of a message that is a struct of one capability and nothing else.
+fn only_capability(
+    size: MessageSize,
+    message: any_pointer::Reader<'_>,
+) -> Option<Box<dyn ClientHook>> {
+    // A word that is, or holds, the one capability: the field of a struct, or a list, which has no fields.
+    if (size.word_count, size.cap_count) != (1, 1) {
+        return None;
+    }
+    message
+        .get_pipelined_cap(&[PipelineOp::GetPointerField(0)])
+        .ok()
 }
 
 /// A call's parameters on the target's side.
