@@ -10,15 +10,15 @@ use std::rc::Rc;
 
 use capnp::capability::Response;
 use capnp::message::{Builder, HeapAllocator};
-use capnp::private::capability::{ClientHook, ParamsHook, PipelineOp, ResponseHook};
-use capnp::private::layout::{CapTable, CapTableBuilder, PointerBuilder, StructSize};
-use capnp::traits::{FromPointerBuilder, Imbue, ImbueMut};
-use capnp::{Error, MessageSize, Word, any_pointer};
+use capnp::private::capability::{ClientHook, ParamsHook, ResponseHook};
+use capnp::private::layout::{CapTable, PointerBuilder};
+use capnp::traits::{FromPointerBuilder, ImbueMut};
+use capnp::{Error, Word, any_pointer};
 
 use crate::anchor;
 use crate::boundary::Boundary;
-use crate::broken;
-use crate::flight::Flight;
+use crate::copied::Copied;
+use crate::flight::Share;
 use crate::nesting::{Level, READS};
 use crate::policy::Direction;
 use crate::release::release;
@@ -52,112 +52,6 @@ impl<'a> FromPointerBuilder<'a> for Root<'a> {
     ) -> Result<Self, Error> {
         Ok(Self(any_pointer::Builder::new(builder)))
     }
-}
-
-/// A copy of a message, with its capabilities taken across.
-struct Copied {
-    message: Message,
-    caps: CapTable,
-}
-
-/// What a copy holds beside its capabilities.
-enum Message {
-    Own(Builder<HeapAllocator>),
-    /// A struct with a capability and nothing else, as most messages that carry any: they are all alike,
-    /// and nobody writes to them.
-    OneCapability(Rc<Builder<HeapAllocator>>),
-}
-
-thread_local! {
-    static ONE_CAPABILITY: Rc<Builder<HeapAllocator>> = Rc::new(one_capability());
-}
-
-/// A struct whose field is the first capability of a table that is yet to come.
-fn one_capability() -> Builder<HeapAllocator> {
-    let mut message = message(1);
-    let mut field = message.init_root::<Field<'_>>().0;
-    let mut nowhere = CapTable::new();
-    field.imbue(CapTableBuilder::from_ref(&mut nowhere));
-    field.set_capability(broken::client(Error::failed("a place is empty".into())));
-    message
-}
-
-/// The only field of a struct.
-struct Field<'a>(PointerBuilder<'a>);
-
-impl<'a> FromPointerBuilder<'a> for Field<'a> {
-    fn init_pointer(builder: PointerBuilder<'a>, _length: u32) -> Self {
-        const SIZE: StructSize = StructSize {
-            data: 0,
-            pointers: 1,
-        };
-        Self(builder.init_struct(SIZE).get_pointer_field(0))
-    }
-
-    fn get_from_pointer(
-        builder: PointerBuilder<'a>,
-        _default: Option<&'a [Word]>,
-    ) -> Result<Self, Error> {
-        Ok(Self::init_pointer(builder, 0))
-    }
-}
-
-impl Copied {
-    /// `None` if the message carries no capabilities, and can be used as it is.
-    fn new(
-        boundary: &Rc<Boundary>,
-        travel: Direction,
-        original: any_pointer::Reader<'_>,
-    ) -> Result<Option<Self>, Error> {
-        let size = original.target_size()?;
-        if size.cap_count == 0 {
-            return Ok(None);
-        }
-        if let Some(cap) = only_capability(size, original)
-            && let Ok(message) = ONE_CAPABILITY.try_with(Rc::clone)
-        {
-            return Ok(Some(Self {
-                message: Message::OneCapability(message),
-                caps: vec![Some(boundary.carry(cap, travel))],
-            }));
-        }
-        let mut message = message(size.word_count);
-        let mut caps = CapTable::with_capacity(size.cap_count as usize);
-        let mut root = root(&mut message);
-        root.imbue_mut(&mut caps);
-        root.set_as(original)?;
-        for cap in &mut caps {
-            *cap = cap.take().map(|cap| boundary.carry(cap, travel));
-        }
-        Ok(Some(Self {
-            message: Message::Own(message),
-            caps,
-        }))
-    }
-
-    fn get(&self) -> Result<any_pointer::Reader<'_>, Error> {
-        let message = match &self.message {
-            Message::Own(message) => message,
-            Message::OneCapability(message) => message,
-        };
-        let mut reader: any_pointer::Reader<'_> = message.get_root_as_reader()?;
-        reader.imbue(&self.caps);
-        Ok(reader)
-    }
-}
-
-/// The capability of a message that is a struct of one capability and nothing else.
-fn only_capability(
-    size: MessageSize,
-    message: any_pointer::Reader<'_>,
-) -> Option<Box<dyn ClientHook>> {
-    // A word that is, or holds, the one capability: the field of a struct, or a list, which has no fields.
-    if (size.word_count, size.cap_count) != (1, 1) {
-        return None;
-    }
-    message
-        .get_pipelined_cap(&[PipelineOp::GetPointerField(0)])
-        .ok()
 }
 
 /// A call's parameters on the target's side.
@@ -218,7 +112,7 @@ impl Drop for CarriedParams {
 /// They are looked at when they are read. Until then they are in the flight's hands, where revocation
 /// finds them; what is read afterwards holds nothing of the other side.
 struct CarriedResponse {
-    flight: Rc<Flight<Response<any_pointer::Owned>>>,
+    flight: Share<Response<any_pointer::Owned>>,
     read: OnceCell<Read>,
 }
 
@@ -229,12 +123,12 @@ enum Read {
 
 /// Takes a response across.
 pub(crate) fn response(
-    flight: &Rc<Flight<Response<any_pointer::Owned>>>,
+    flight: &Share<Response<any_pointer::Owned>>,
     response: Response<any_pointer::Owned>,
 ) -> Result<Response<any_pointer::Owned>, Error> {
     flight.response.fill(response.hook);
     Ok(Response::new(Box::new(CarriedResponse {
-        flight: Rc::clone(flight),
+        flight: flight.clone(),
         read: OnceCell::new(),
     })))
 }
@@ -248,7 +142,7 @@ impl CarriedResponse {
         let original = original.ok_or_else(|| flight.boundary.gone())?;
         let copied = original
             .get()
-            .and_then(|original| Copied::new(&flight.boundary, flight.travel, original));
+            .and_then(|original| Copied::new(&flight.boundary, flight.travel(), original));
         flight.boundary.open()?;
         match copied {
             Ok(None) => Ok(Read::Plain(original)),
@@ -350,6 +244,12 @@ impl WrittenCaps {
         let Some(mut place) = anchor::find(buffer)? else {
             return Ok(());
         };
+        if let [only] = self.bare.as_mut_slice() {
+            // What the place holds can be no other.
+            place.write(carry(get(only).ok_or_else(taken)?));
+            self.settled = 1;
+            return Ok(());
+        }
         let first = place.bare(&mut self.bare)?;
         let is_first = |cap: &dyn ClientHook| {
             (cap.get_brand(), cap.get_ptr()) == (first.get_brand(), first.get_ptr())
@@ -358,8 +258,7 @@ impl WrittenCaps {
         for cap in self.bare.iter_mut().skip(self.settled) {
             // An empty entry cannot come about: capabilities are only ever added. It would shift
             // all that follow.
-            let cap = get(cap)
-                .ok_or_else(|| Error::failed("a capability was taken from the table".into()))?;
+            let cap = get(cap).ok_or_else(taken)?;
             restored = is_first(&*cap);
             place.write(carry(cap));
         }
@@ -370,4 +269,8 @@ impl WrittenCaps {
         self.settled = self.bare.len();
         Ok(())
     }
+}
+
+fn taken() -> Error {
+    Error::failed("a capability was taken from the table".into())
 }

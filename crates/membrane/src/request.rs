@@ -14,7 +14,7 @@ use capnp::{Error, any_pointer};
 
 use crate::boundary::{Boundary, Passage};
 use crate::broken;
-use crate::flight::Flight;
+use crate::flight::Share;
 use crate::nesting::{CALLS, Level};
 use crate::payload::WrittenCaps;
 use crate::policy::Call;
@@ -76,14 +76,14 @@ impl CarriedRequest {
     fn try_send(mut self) -> Result<RemotePromise<any_pointer::Owned>, Error> {
         let _level = Level::enter(&CALLS)?;
         let guard = self.admit()?;
-        let flight = Flight::begin(&self.boundary, self.call.direction.reverse(), guard)?;
+        let flight = Share::begin(&self.boundary, self.call.direction.reverse(), guard)?;
         tail::launched(flight, self.inner.send())
     }
 
     fn try_send_streaming(mut self) -> Result<Promise<(), Error>, Error> {
         let _level = Level::enter(&CALLS)?;
         let guard = self.admit()?;
-        let flight = Flight::begin(&self.boundary, self.call.direction.reverse(), guard)?;
+        let flight = Share::begin(&self.boundary, self.call.direction.reverse(), guard)?;
         flight.run(self.inner.send_streaming(), |_, ()| Ok(()))
     }
 }
