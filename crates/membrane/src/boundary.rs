@@ -325,12 +325,11 @@ impl Boundary {
 
     /// Forgets a reference that is being dropped.
     pub(crate) fn forget_reference(&self, target: &Target, reference: &Reference) {
-        if let State::Open(open) = &mut *self.state.borrow_mut() {
-            if let Entry::Occupied(held) = open.by_target.entry(*target)
-                && std::ptr::eq(held.get().as_ptr(), reference)
-            {
-                held.remove();
-            }
+        if let State::Open(open) = &mut *self.state.borrow_mut()
+            && let Entry::Occupied(held) = open.by_target.entry(*target)
+            && std::ptr::eq(held.get().as_ptr(), reference)
+        {
+            held.remove();
         }
     }
 

@@ -158,3 +158,72 @@ impl<'a> FromPointerBuilder<'a> for Field<'a> {
         Ok(Self::init_pointer(builder, 0))
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::rc::Rc;
+
+    use capnp::message::Builder;
+    use capnp::private::capability::PipelineOp;
+    use capnp::private::layout::CapTable;
+    use capnp::traits::{Imbue, ImbueMut};
+    use capnp::{any_pointer, capability_list};
+
+    use super::{Copied, Error, Message, broken, one_capability, payload};
+    use crate::boundary::Boundary;
+    use crate::policy::{AllowAll, Direction};
+    use crate::tail::TailCalls;
+
+    fn cross(message: any_pointer::Reader<'_>) -> (Rc<Boundary>, Option<Copied>) {
+        let boundary = Boundary::new(Rc::new(AllowAll), TailCalls::default());
+        let copied = Copied::new(&boundary, Direction::Outward, message).unwrap();
+        (boundary, copied)
+    }
+
+    #[test]
+    fn a_struct_of_one_capability_is_copied_into_the_shared_message() {
+        let message = one_capability();
+        let table: CapTable = vec![Some(broken::client(Error::failed("test".into())))];
+        let mut root: any_pointer::Reader<'_> = message.get_root_as_reader().unwrap();
+        root.imbue(&table);
+        let path = [PipelineOp::GetPointerField(0)];
+        for _ in 0..2 {
+            let (boundary, copied) = cross(root);
+            let copied = copied.unwrap();
+            assert!(matches!(copied.message, Message::Shared(_)));
+            let cap = copied.get().unwrap().get_pipelined_cap(&path).unwrap();
+            assert_eq!(cap.get_brand(), boundary.brand());
+        }
+    }
+
+    #[test]
+    fn a_list_of_one_capability_is_not_taken_for_a_struct() {
+        let mut message = Builder::new_default();
+        let mut table = CapTable::new();
+        let mut root: any_pointer::Builder<'_> = message.init_root();
+        root.imbue_mut(&mut table);
+        let mut list: capability_list::Builder<'_, capnp::capability::Client> = root.initn_as(1);
+        list.set(0, broken::client(Error::failed("test".into())));
+        let mut root: any_pointer::Reader<'_> = message.get_root_as_reader().unwrap();
+        root.imbue(&table);
+        let (boundary, copied) = cross(root);
+        let copied = copied.unwrap();
+        let list = copied.get().unwrap();
+        let list: capability_list::Reader<'_, capnp::capability::Client> = list.get_as().unwrap();
+        assert_eq!(list.get(0).unwrap().hook.get_brand(), boundary.brand());
+    }
+
+    #[test]
+    fn what_carries_nothing_is_not_copied() {
+        let mut message = payload::message(4);
+        assert!(cross(message.get_root_as_reader().unwrap()).1.is_none());
+        let root: any_pointer::Builder<'_> = message.init_root();
+        let mut list: capnp::any_pointer_list::Builder<'_> = root.initn_as(1);
+        list.reborrow()
+            .get(0)
+            .set_as::<capnp::text::Owned>("text")
+            .unwrap();
+        assert!(cross(message.get_root_as_reader().unwrap()).1.is_none());
+    }
+}

@@ -53,7 +53,7 @@ impl TailRequest {
         let flight = Share::begin(&self.boundary, self.travel, None)?;
         let sent = self.inner.send();
         self.pipeline.set(Some(sent.pipeline.hook.add_ref()));
-        launched(flight, sent)
+        Ok(launched(flight, sent))
     }
 }
 
@@ -61,13 +61,16 @@ impl TailRequest {
 pub(crate) fn launched(
     flight: Share<Response<any_pointer::Owned>>,
     sent: RemotePromise<any_pointer::Owned>,
-) -> Result<RemotePromise<any_pointer::Owned>, Error> {
+) -> RemotePromise<any_pointer::Owned> {
     flight.pipeline.fill(sent.pipeline.hook);
     let pipeline = Box::new(CarriedPipeline::new(flight.clone()));
-    Ok(RemotePromise {
-        promise: flight.run(sent.promise, payload::response)?,
-        pipeline: any_pointer::Pipeline::new(pipeline),
-    })
+    match flight.run(sent.promise, payload::response) {
+        Ok(promise) => RemotePromise {
+            promise,
+            pipeline: any_pointer::Pipeline::new(pipeline),
+        },
+        Err(error) => broken::answer(error),
+    }
 }
 
 impl RequestHook for TailRequest {
