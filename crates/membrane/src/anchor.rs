@@ -154,7 +154,8 @@ fn list(pointer: PointerReader<'_>) -> Option<Frame<'_>> {
     })
 }
 
-struct Pointer<'a>(PointerReader<'a>);
+/// A pointer as it is, whatever it points to.
+pub(crate) struct Pointer<'a>(pub(crate) PointerReader<'a>);
 
 impl<'a> FromPointerReader<'a> for Pointer<'a> {
     fn get_from_pointer(
@@ -190,7 +191,8 @@ impl Opaque {
     };
 }
 
-struct OpaqueReader<'a>(StructReader<'a>);
+/// A struct of any schema, to be read.
+pub(crate) struct OpaqueReader<'a>(pub(crate) StructReader<'a>);
 
 struct OpaqueBuilder<'a>(StructBuilder<'a>);
 

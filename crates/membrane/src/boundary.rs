@@ -7,6 +7,7 @@
 use std::any::Any;
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::hash::{BuildHasherDefault, Hasher};
 use std::mem;
 use std::rc::{Rc, Weak};
@@ -289,37 +290,46 @@ impl Boundary {
             brand: hook.get_brand(),
             address: hook.get_ptr(),
         };
-        if let Some(reference) = self.find(&target) {
-            return Box::new(ReferenceHook(reference));
-        }
-        let reference = Rc::new(Reference::new(Rc::clone(self), target, hook, origin));
-        let revoked = match &mut *self.state.borrow_mut() {
-            State::Open(open) => {
-                open.by_target.insert(target, Rc::downgrade(&reference));
-                None
-            }
-            State::Revoked(reason) => Some(reason.clone()),
-        };
-        match revoked {
-            None => Box::new(ReferenceHook(reference)),
-            Some(reason) => broken::client(reason),
+        match self.reference_to(target, hook, origin) {
+            Ok(reference) => Box::new(ReferenceHook(reference)),
+            Err(reason) => broken::client(reason),
         }
     }
 
-    fn find(&self, target: &Target) -> Option<Rc<Reference>> {
-        match &*self.state.borrow() {
-            State::Open(open) => open.by_target.get(target)?.upgrade(),
-            State::Revoked(_) => None,
+    /// The reference that stands for a target. What is not needed for it is dropped when the borrow is over.
+    fn reference_to(
+        self: &Rc<Self>,
+        target: Target,
+        hook: Box<dyn ClientHook>,
+        origin: Origin,
+    ) -> Result<Rc<Reference>, Error> {
+        let mut state = self.state.borrow_mut();
+        let place = match &mut *state {
+            State::Open(open) => open.by_target.entry(target),
+            State::Revoked(reason) => {
+                let reason = reason.clone();
+                drop(state);
+                release((hook, origin));
+                return Err(reason);
+            }
+        };
+        if let Entry::Occupied(held) = &place
+            && let Some(reference) = held.get().upgrade()
+        {
+            return Ok(reference);
         }
+        let reference = Rc::new(Reference::new(Rc::clone(self), target, hook, origin));
+        place.insert_entry(Rc::downgrade(&reference));
+        Ok(reference)
     }
 
     /// Forgets a reference that is being dropped.
     pub(crate) fn forget_reference(&self, target: &Target, reference: &Reference) {
-        if let State::Open(open) = &mut *self.state.borrow_mut() {
-            let is_this = |held: &Weak<Reference>| std::ptr::eq(held.as_ptr(), reference);
-            if open.by_target.get(target).is_some_and(is_this) {
-                open.by_target.remove(target);
-            }
+        if let State::Open(open) = &mut *self.state.borrow_mut()
+            && let Entry::Occupied(held) = open.by_target.entry(*target)
+            && std::ptr::eq(held.get().as_ptr(), reference)
+        {
+            held.remove();
         }
     }
 

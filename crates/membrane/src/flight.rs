@@ -7,28 +7,32 @@
 use std::any::Any;
 use std::cell::Cell;
 use std::future::Future;
+use std::ops::Deref;
 use std::pin::Pin;
 use std::rc::{Rc, Weak};
 use std::task::{Context, Poll, Waker};
 
-use capnp::Error;
-use capnp::capability::Promise;
-use capnp::private::capability::{PipelineHook, ResponseHook};
+use capnp::capability::{Promise, Response};
+use capnp::private::capability::{ClientHook, PipelineHook, ResponseHook};
+use capnp::{Error, any_pointer};
 
 use crate::boundary::{Boundary, Remains, Sever, Severed};
 use crate::held::Held;
 use crate::nesting::{CALLS, Level};
 use crate::policy::Direction;
 use crate::release::release;
+use crate::spare::{self, Spares};
+
+/// The place of a flight that its boundary does not know.
+const NOWHERE: usize = usize::MAX;
 
 /// What a policy gave to a call, until the call has ended.
 pub(crate) type Guard = Rc<Cell<Option<Box<dyn Any>>>>;
 
 /// Something under way. `T` is what it yields on the other side.
 pub(crate) struct Flight<T: 'static> {
-    pub(crate) boundary: Rc<Boundary>,
     /// The way in which its result travels.
-    pub(crate) travel: Direction,
+    travel: Cell<Direction>,
     /// Its place among the boundary's calls.
     place: Cell<usize>,
     /// Empty while it is being polled, and when it has ended.
@@ -39,37 +43,66 @@ pub(crate) struct Flight<T: 'static> {
     pub(crate) pipelines: Cell<usize>,
     /// The results, until somebody reads them.
     pub(crate) response: Held<dyn ResponseHook>,
-    guard: Option<Guard>,
+    guard: Cell<Option<Guard>>,
     /// Why the results could not be taken across, if they could not: their writer cannot return it.
     fault: Cell<Option<Error>>,
 }
 
-/// Takes a value across, when it is there.
-pub(crate) type Finish<T, U> = fn(&Rc<Flight<T>>, T) -> Result<U, Error>;
+/// A share in a [`Flight`]. It ends when the last is dropped.
+pub(crate) struct Share<T: Yield> {
+    pub(crate) boundary: Rc<Boundary>,
+    flight: Rc<Flight<T>>,
+}
 
-impl<T: 'static> Flight<T> {
+/// What a flight may yield.
+pub(crate) trait Yield: Sized + 'static {
+    /// Where a flight is kept to be used again, if flights for this are so frequent.
+    fn spare(spares: &Spares) -> Option<&Cell<Option<Rc<Flight<Self>>>>>;
+}
+
+impl Yield for Response<any_pointer::Owned> {
+    #[inline]
+    fn spare(spares: &Spares) -> Option<&Cell<Option<Rc<Flight<Self>>>>> {
+        Some(&spares.call)
+    }
+}
+
+impl Yield for () {
+    #[inline]
+    fn spare(spares: &Spares) -> Option<&Cell<Option<Rc<Flight<Self>>>>> {
+        Some(&spares.arrived)
+    }
+}
+
+impl Yield for Box<dyn ClientHook> {
+    fn spare(_: &Spares) -> Option<&Cell<Option<Rc<Flight<Self>>>>> {
+        None
+    }
+}
+
+/// Takes a value across, when it is there.
+pub(crate) type Finish<T, U> = fn(&Share<T>, T) -> Result<U, Error>;
+
+impl<T: Yield> Share<T> {
     /// Fails if the boundary has been revoked.
     #[inline]
     pub(crate) fn begin(
         boundary: &Rc<Boundary>,
         travel: Direction,
         guard: Option<Box<dyn Any>>,
-    ) -> Result<Rc<Self>, Error> {
-        let flight = Rc::new(Self {
+    ) -> Result<Self, Error> {
+        let share = Self {
             boundary: Rc::clone(boundary),
-            travel,
-            place: Cell::new(usize::MAX),
-            promise: Cell::new(None),
-            waker: Cell::new(None),
-            pipeline: Held::empty(),
-            pipelines: Cell::new(0),
-            response: Held::empty(),
-            guard: guard.map(|guard| Rc::new(Cell::new(Some(guard)))),
-            fault: Cell::new(None),
-        });
-        let weak: Weak<Self> = Rc::downgrade(&flight);
-        flight.place.set(boundary.note_call(weak)?);
-        Ok(flight)
+            flight: spare::with(|spares| T::spare(spares)?.take())
+                .flatten()
+                .unwrap_or_default(),
+        };
+        share.travel.set(travel);
+        share
+            .guard
+            .set(guard.map(|guard| Rc::new(Cell::new(Some(guard)))));
+        share.place.set(boundary.note_call(share.downgrade())?);
+        Ok(share)
     }
 
     /// Lets `promise` run until it ends or the boundary is revoked. `finish` takes its value across.
@@ -77,7 +110,7 @@ impl<T: 'static> Flight<T> {
     /// Fails, and drops the promise, if the boundary has been revoked.
     #[inline]
     pub(crate) fn run<U: 'static>(
-        self: Rc<Self>,
+        self,
         promise: Promise<T, Error>,
         finish: Finish<T, U>,
     ) -> Result<Promise<U, Error>, Error> {
@@ -89,9 +122,99 @@ impl<T: 'static> Flight<T> {
         }))
     }
 
+    /// For who wants to say something about the flight if it has not ended.
+    pub(crate) fn downgrade(&self) -> Weak<Flight<T>> {
+        Rc::downgrade(&self.flight)
+    }
+
+    fn end(&self) {
+        self.boundary.forget_call(self.place.replace(NOWHERE));
+        if let Some(pipeline) = self.pipeline.take() {
+            release(pipeline);
+        }
+        if let Some(response) = self.response.take() {
+            release(response);
+        }
+        if let Some(guard) = self.guard.take() {
+            release(guard);
+        }
+        self.fault.take();
+    }
+}
+
+impl<T: Yield> Clone for Share<T> {
+    #[inline]
+    fn clone(&self) -> Self {
+        Self {
+            boundary: Rc::clone(&self.boundary),
+            flight: Rc::clone(&self.flight),
+        }
+    }
+}
+
+impl<T: Yield> Deref for Share<T> {
+    type Target = Flight<T>;
+
+    #[inline]
+    fn deref(&self) -> &Flight<T> {
+        &self.flight
+    }
+}
+
+impl<T: Yield> Drop for Share<T> {
+    #[inline]
+    fn drop(&mut self) {
+        if Rc::strong_count(&self.flight) > 1 {
+            return;
+        }
+        self.end();
+        // Who still knows of it could tell the next call a fault of this one.
+        if Rc::weak_count(&self.flight) == 0 {
+            spare::with(|spares| {
+                T::spare(spares)?.set(Some(Rc::clone(&self.flight)));
+                Some(())
+            });
+        }
+    }
+}
+
+impl<T: 'static> Default for Flight<T> {
+    fn default() -> Self {
+        Self {
+            travel: Cell::new(Direction::Inward),
+            place: Cell::new(NOWHERE),
+            promise: Cell::new(None),
+            waker: Cell::new(None),
+            pipeline: Held::empty(),
+            pipelines: Cell::new(0),
+            response: Held::empty(),
+            guard: Cell::new(None),
+            fault: Cell::new(None),
+        }
+    }
+}
+
+impl<T: 'static> Flight<T> {
+    /// The way in which its result travels.
+    #[inline]
+    pub(crate) fn travel(&self) -> Direction {
+        self.travel.get()
+    }
+
     /// The call's guard, for what keeps the call from being over.
     pub(crate) fn guard(&self) -> Option<Guard> {
-        self.guard.clone()
+        let guard = self.guard.take();
+        self.guard.set(guard.clone());
+        guard
+    }
+
+    /// Lets go of what the policy gave.
+    fn release_guard(&self) {
+        if let Some(guard) = self.guard()
+            && let Some(guard) = guard.take()
+        {
+            release(guard);
+        }
     }
 
     pub(crate) fn set_fault(&self, fault: Error) {
@@ -123,34 +246,19 @@ impl<T: 'static> Sever for Flight<T> {
         if let Some(response) = self.response.take() {
             severed.remains.push(Remains::Response(response));
         }
-        if let Some(guard) = self.guard.as_ref().and_then(|guard| guard.take()) {
+        if let Some(guard) = self.guard().and_then(|guard| guard.take()) {
             severed.remains.push(Remains::Other(guard));
         }
     }
 }
 
-impl<T: 'static> Drop for Flight<T> {
-    fn drop(&mut self) {
-        self.boundary.forget_call(self.place.get());
-        if let Some(pipeline) = self.pipeline.take() {
-            release(pipeline);
-        }
-        if let Some(response) = self.response.take() {
-            release(response);
-        }
-        if let Some(guard) = self.guard.take() {
-            release(guard);
-        }
-    }
-}
-
 /// Whoever waits for a flight.
-struct Awaiting<T: 'static, U> {
-    flight: Rc<Flight<T>>,
+struct Awaiting<T: Yield, U> {
+    flight: Share<T>,
     finish: Finish<T, U>,
 }
 
-impl<T: 'static, U> Future for Awaiting<T, U> {
+impl<T: Yield, U> Future for Awaiting<T, U> {
     type Output = Result<U, Error>;
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
@@ -173,18 +281,14 @@ impl<T: 'static, U> Future for Awaiting<T, U> {
         };
         release(promise);
         flight.waker.take();
-        if let Some(guard) = &flight.guard
-            && let Some(guard) = guard.take()
-        {
-            release(guard);
-        }
+        flight.release_guard();
         // What was let go of may have revoked too.
         flight.boundary.open()?;
         Poll::Ready((self.finish)(flight, result?))
     }
 }
 
-impl<T: 'static, U> Drop for Awaiting<T, U> {
+impl<T: Yield, U> Drop for Awaiting<T, U> {
     fn drop(&mut self) {
         self.flight.waker.take();
         if let Some(promise) = self.flight.promise.take() {

@@ -163,6 +163,7 @@ mod anchor;
 mod boundary;
 mod broken;
 mod calls;
+mod copied;
 mod flight;
 mod held;
 mod layers;
@@ -176,6 +177,7 @@ mod reference;
 mod release;
 mod request;
 mod results;
+mod spare;
 mod tail;
 
 pub use layers::{Layers, peel};

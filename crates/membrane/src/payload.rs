@@ -12,12 +12,13 @@ use capnp::capability::Response;
 use capnp::message::{Builder, HeapAllocator};
 use capnp::private::capability::{ClientHook, ParamsHook, ResponseHook};
 use capnp::private::layout::{CapTable, PointerBuilder};
-use capnp::traits::{FromPointerBuilder, Imbue, ImbueMut};
+use capnp::traits::{FromPointerBuilder, ImbueMut};
 use capnp::{Error, Word, any_pointer};
 
 use crate::anchor;
 use crate::boundary::Boundary;
-use crate::flight::Flight;
+use crate::copied::Copied;
+use crate::flight::Share;
 use crate::nesting::{Level, READS};
 use crate::policy::Direction;
 use crate::release::release;
@@ -50,43 +51,6 @@ impl<'a> FromPointerBuilder<'a> for Root<'a> {
         _default: Option<&'a [Word]>,
     ) -> Result<Self, Error> {
         Ok(Self(any_pointer::Builder::new(builder)))
-    }
-}
-
-/// A copy of a message, with its capabilities taken across.
-struct Copied {
-    message: Builder<HeapAllocator>,
-    caps: CapTable,
-}
-
-impl Copied {
-    /// `None` if the message carries no capabilities, and can be used as it is.
-    fn new(
-        boundary: &Rc<Boundary>,
-        travel: Direction,
-        original: any_pointer::Reader<'_>,
-    ) -> Result<Option<Self>, Error> {
-        let size = original.target_size()?;
-        if size.cap_count == 0 {
-            return Ok(None);
-        }
-        let mut copied = Self {
-            message: message(size.word_count),
-            caps: CapTable::with_capacity(size.cap_count as usize),
-        };
-        let mut root = root(&mut copied.message);
-        root.imbue_mut(&mut copied.caps);
-        root.set_as(original)?;
-        for cap in &mut copied.caps {
-            *cap = cap.take().map(|cap| boundary.carry(cap, travel));
-        }
-        Ok(Some(copied))
-    }
-
-    fn get(&self) -> Result<any_pointer::Reader<'_>, Error> {
-        let mut reader: any_pointer::Reader<'_> = self.message.get_root_as_reader()?;
-        reader.imbue(&self.caps);
-        Ok(reader)
     }
 }
 
@@ -177,7 +141,7 @@ impl Drop for CarriedParams {
 /// They are looked at when they are read. Until then they are in the flight's hands, where revocation
 /// finds them; what is read afterwards holds nothing of the other side.
 struct CarriedResponse {
-    flight: Rc<Flight<Response<any_pointer::Owned>>>,
+    flight: Share<Response<any_pointer::Owned>>,
     read: OnceCell<Read>,
 }
 
@@ -188,12 +152,12 @@ enum Read {
 
 /// Takes a response across.
 pub(crate) fn response(
-    flight: &Rc<Flight<Response<any_pointer::Owned>>>,
+    flight: &Share<Response<any_pointer::Owned>>,
     response: Response<any_pointer::Owned>,
 ) -> Result<Response<any_pointer::Owned>, Error> {
     flight.response.fill(response.hook);
     Ok(Response::new(Box::new(CarriedResponse {
-        flight: Rc::clone(flight),
+        flight: flight.clone(),
         read: OnceCell::new(),
     })))
 }
@@ -207,7 +171,7 @@ impl CarriedResponse {
         let original = original.ok_or_else(|| flight.boundary.gone())?;
         let copied = original
             .get()
-            .and_then(|original| Copied::new(&flight.boundary, flight.travel, original));
+            .and_then(|original| Copied::new(&flight.boundary, flight.travel(), original));
         flight.boundary.open()?;
         match copied {
             Ok(None) => Ok(Read::Plain(original)),
@@ -309,6 +273,12 @@ impl WrittenCaps {
         let Some(mut place) = anchor::find(buffer)? else {
             return Ok(());
         };
+        if let [only] = self.bare.as_mut_slice() {
+            // What the place holds can be no other.
+            place.write(carry(get(only).ok_or_else(taken)?));
+            self.settled = 1;
+            return Ok(());
+        }
         let first = place.bare(&mut self.bare)?;
         let is_first = |cap: &dyn ClientHook| {
             (cap.get_brand(), cap.get_ptr()) == (first.get_brand(), first.get_ptr())
@@ -317,8 +287,7 @@ impl WrittenCaps {
         for cap in self.bare.iter_mut().skip(self.settled) {
             // An empty entry cannot come about: capabilities are only ever added. It would shift
             // all that follow.
-            let cap = get(cap)
-                .ok_or_else(|| Error::failed("a capability was taken from the table".into()))?;
+            let cap = get(cap).ok_or_else(taken)?;
             restored = is_first(&*cap);
             place.write(carry(cap));
         }
@@ -329,4 +298,8 @@ impl WrittenCaps {
         self.settled = self.bare.len();
         Ok(())
     }
+}
+
+fn taken() -> Error {
+    Error::failed("a capability was taken from the table".into())
 }

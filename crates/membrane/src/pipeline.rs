@@ -1,21 +1,19 @@
 //! The results of a call before they are there, as the other side sees them.
 
-use std::rc::Rc;
-
 use capnp::any_pointer;
 use capnp::capability::Response;
 use capnp::private::capability::{ClientHook, PipelineHook, PipelineOp};
 
 use crate::broken;
-use crate::flight::Flight;
+use crate::flight::Share;
 use crate::nesting::{CALLS, Level};
 use crate::release::release;
 
 /// A pipeline whose capabilities are carried across as they are taken from it.
-pub(crate) struct CarriedPipeline(Rc<Flight<Response<any_pointer::Owned>>>);
+pub(crate) struct CarriedPipeline(Share<Response<any_pointer::Owned>>);
 
 impl CarriedPipeline {
-    pub(crate) fn new(flight: Rc<Flight<Response<any_pointer::Owned>>>) -> Self {
+    pub(crate) fn new(flight: Share<Response<any_pointer::Owned>>) -> Self {
         let pipelines = &flight.pipelines;
         pipelines.set(pipelines.get().saturating_add(1));
         Self(flight)
@@ -36,7 +34,7 @@ impl CarriedPipeline {
         match taken {
             Ok(hook) => flight
                 .boundary
-                .carry_promised(hook, flight.travel, flight.guard()),
+                .carry_promised(hook, flight.travel(), flight.guard()),
             Err(error) => broken::client(error),
         }
     }
@@ -44,7 +42,7 @@ impl CarriedPipeline {
 
 impl PipelineHook for CarriedPipeline {
     fn add_ref(&self) -> Box<dyn PipelineHook> {
-        Box::new(Self::new(Rc::clone(&self.0)))
+        Box::new(Self::new(self.0.clone()))
     }
 
     fn get_pipelined_cap(&self, ops: &[PipelineOp]) -> Box<dyn ClientHook> {

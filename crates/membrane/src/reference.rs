@@ -12,7 +12,7 @@ use capnp::{Error, MessageSize, any_pointer};
 
 use crate::boundary::{Boundary, Passage, Remains, Sever, Severed, Target};
 use crate::broken;
-use crate::flight::{Flight, Guard};
+use crate::flight::{Guard, Share};
 use crate::held::Held;
 use crate::layers;
 use crate::nesting::{CALLS, Level};
@@ -160,10 +160,9 @@ impl ReferenceHook {
             direction,
         })?;
         let travel = direction.reverse();
-        let flight = Flight::begin(boundary, travel, guard)?;
+        let flight = Share::begin(boundary, travel, guard)?;
         let params = CarriedParams::new(Rc::clone(boundary), direction, params);
-        let results =
-            CarriedResults::new(Rc::clone(boundary), travel, results, Rc::downgrade(&flight));
+        let results = CarriedResults::new(Rc::clone(boundary), travel, results, flight.downgrade());
         let call = |target: &(dyn ClientHook + 'static)| {
             target.call(interface_id, method_id, Box::new(params), Box::new(results))
         };
@@ -242,9 +241,9 @@ impl ClientHook for ReferenceHook {
             let Some(promise) = self.0.with_target(|target| target.when_more_resolved())? else {
                 return Ok(None);
             };
-            Flight::begin(&self.0.boundary, self.0.direction().reverse(), None)?
+            Share::begin(&self.0.boundary, self.0.direction().reverse(), None)?
                 .run(promise, |flight, resolved| {
-                    Ok(flight.boundary.carry_unresolved(resolved, flight.travel))
+                    Ok(flight.boundary.carry_unresolved(resolved, flight.travel()))
                 })
                 .map(Some)
         });

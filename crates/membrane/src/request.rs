@@ -14,7 +14,7 @@ use capnp::{Error, any_pointer};
 
 use crate::boundary::{Boundary, Passage};
 use crate::broken;
-use crate::flight::Flight;
+use crate::flight::{Share, Yield};
 use crate::nesting::{CALLS, Level};
 use crate::payload::WrittenCaps;
 use crate::policy::Call;
@@ -73,18 +73,12 @@ impl CarriedRequest {
         Ok(())
     }
 
-    fn try_send(mut self) -> Result<RemotePromise<any_pointer::Owned>, Error> {
-        let _level = Level::enter(&CALLS)?;
+    /// Makes ready to send. The level is to be kept until that is done.
+    fn begin<T: Yield>(&mut self) -> Result<(Level, Share<T>), Error> {
+        let level = Level::enter(&CALLS)?;
         let guard = self.admit()?;
-        let flight = Flight::begin(&self.boundary, self.call.direction.reverse(), guard)?;
-        tail::launched(flight, self.inner.send())
-    }
-
-    fn try_send_streaming(mut self) -> Result<Promise<(), Error>, Error> {
-        let _level = Level::enter(&CALLS)?;
-        let guard = self.admit()?;
-        let flight = Flight::begin(&self.boundary, self.call.direction.reverse(), guard)?;
-        flight.run(self.inner.send_streaming(), |_, ()| Ok(()))
+        let flight = Share::begin(&self.boundary, self.call.direction.reverse(), guard)?;
+        Ok((level, flight))
     }
 }
 
@@ -97,12 +91,20 @@ impl RequestHook for CarriedRequest {
         self.boundary.brand()
     }
 
-    fn send(self: Box<Self>) -> RemotePromise<any_pointer::Owned> {
-        self.try_send().unwrap_or_else(broken::answer)
+    fn send(mut self: Box<Self>) -> RemotePromise<any_pointer::Owned> {
+        match self.begin() {
+            Ok((_level, flight)) => tail::launched(flight, self.inner.send()),
+            Err(error) => broken::answer(error),
+        }
     }
 
-    fn send_streaming(self: Box<Self>) -> Promise<(), Error> {
-        self.try_send_streaming().unwrap_or_else(Promise::err)
+    fn send_streaming(mut self: Box<Self>) -> Promise<(), Error> {
+        match self.begin() {
+            Ok((_level, flight)) => flight
+                .run(self.inner.send_streaming(), |_, ()| Ok(()))
+                .unwrap_or_else(Promise::err),
+            Err(error) => Promise::err(error),
+        }
     }
 
     /// Always refuses: the results of a tail call go past whoever made it, and these have to pass

@@ -14,7 +14,7 @@ use capnp::{Error, any_pointer};
 
 use crate::boundary::Boundary;
 use crate::broken;
-use crate::flight::Flight;
+use crate::flight::Share;
 use crate::nesting::{CALLS, Level};
 use crate::payload;
 use crate::pipeline::CarriedPipeline;
@@ -50,24 +50,27 @@ pub(crate) struct TailRequest {
 impl TailRequest {
     fn try_send(self) -> Result<RemotePromise<any_pointer::Owned>, Error> {
         let _level = Level::enter(&CALLS)?;
-        let flight = Flight::begin(&self.boundary, self.travel, None)?;
+        let flight = Share::begin(&self.boundary, self.travel, None)?;
         let sent = self.inner.send();
         self.pipeline.set(Some(sent.pipeline.hook.add_ref()));
-        launched(flight, sent)
+        Ok(launched(flight, sent))
     }
 }
 
 /// The answer to a call, as the other side sees it.
 pub(crate) fn launched(
-    flight: Rc<Flight<Response<any_pointer::Owned>>>,
+    flight: Share<Response<any_pointer::Owned>>,
     sent: RemotePromise<any_pointer::Owned>,
-) -> Result<RemotePromise<any_pointer::Owned>, Error> {
+) -> RemotePromise<any_pointer::Owned> {
     flight.pipeline.fill(sent.pipeline.hook);
-    let pipeline = Box::new(CarriedPipeline::new(Rc::clone(&flight)));
-    Ok(RemotePromise {
-        promise: flight.run(sent.promise, payload::response)?,
-        pipeline: any_pointer::Pipeline::new(pipeline),
-    })
+    let pipeline = Box::new(CarriedPipeline::new(flight.clone()));
+    match flight.run(sent.promise, payload::response) {
+        Ok(promise) => RemotePromise {
+            promise,
+            pipeline: any_pointer::Pipeline::new(pipeline),
+        },
+        Err(error) => broken::answer(error),
+    }
 }
 
 impl RequestHook for TailRequest {
