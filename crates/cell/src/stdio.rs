@@ -76,6 +76,7 @@ struct State {
 }
 
 impl State {
+    /// Whether a write fails.
     fn is_broken(&self) -> bool {
         self.writer_gone || self.reader_gone && !self.discard
     }

@@ -173,13 +173,13 @@ impl Output {
             Sink::Discard => return Some(MAX_WRITE_BYTES),
             Sink::Ring(ring) => {
                 let state = ring.0.lock();
-                return (!state.reader_gone).then_some(MAX_WRITE_BYTES);
+                return (!state.is_broken()).then_some(MAX_WRITE_BYTES);
             }
             Sink::Pipe(writer) => &writer.0,
         };
         let state = pipe.lock();
         let free = pipe.capacity.saturating_sub(state.bytes.len());
-        (!state.reader_gone).then_some(free.min(MAX_WRITE_BYTES))
+        (!state.is_broken()).then_some(free.min(MAX_WRITE_BYTES))
     }
 }
 
@@ -213,8 +213,11 @@ impl OutputStream for Output {
             Sink::Ring(_) => Err(StreamError::Closed),
             Sink::Pipe(writer) => {
                 let mut state = writer.0.lock();
-                if state.reader_gone {
+                if state.is_broken() {
                     return Err(StreamError::Closed);
+                }
+                if state.reader_gone {
+                    return Ok(());
                 }
                 if state.bytes.len() > writer.0.capacity {
                     let reason = "another handle of this stream has filled it";
@@ -261,5 +264,40 @@ impl AsyncWrite for Output {
 
     fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
         Poll::Ready(Ok(()))
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::stdio::{pipe, ring};
+
+    fn output(sink: Stdout) -> Box<dyn OutputStream> {
+        GuestStdout::new(sink, false).p2_stream()
+    }
+
+    #[test]
+    fn a_guest_may_outlive_whoever_reads_what_it_writes() {
+        let (reader, writer) = pipe(16);
+        let (errors, written) = ring(16);
+        let (mut out, mut err) = (output(Stdout::Pipe(writer)), output(Stdout::Ring(written)));
+        reader.discard_when_gone();
+        errors.discard_when_gone();
+        drop((reader, errors));
+        for stream in [&mut out, &mut err] {
+            for _ in 0..10 {
+                assert!(stream.check_write().unwrap() >= 10);
+                stream.write(Bytes::from_static(b"0123456789")).unwrap();
+            }
+        }
+    }
+
+    #[test]
+    fn a_guest_is_told_that_nobody_reads_any_more() {
+        let (reader, writer) = pipe(16);
+        let mut out = output(Stdout::Pipe(writer));
+        drop(reader);
+        assert!(matches!(out.check_write(), Err(StreamError::Closed)));
     }
 }
