@@ -12,6 +12,7 @@ pub mod audit;
 mod authority;
 pub mod bounds;
 pub mod cells;
+pub mod descriptors;
 pub mod epoch;
 pub mod files;
 pub mod grants;
