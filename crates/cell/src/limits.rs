@@ -27,8 +27,8 @@ pub struct Limits {
     /// Resources that the guest may hold at a time (streams, pollables, files). Default 4,096.
     pub handles: usize,
     /// Files and directories that the guest may have open at a time, those of its image too; one more is
-    /// the error `quota`. Default 256: what common systems give a program, and few enough for a process
-    /// that may have 1,024 to have several such cells.
+    /// the error `quota`. Default 256: what some systems give a program, and few enough that two such
+    /// cells leave half of the 1,024 that a process commonly may have.
     pub files: usize,
     /// Instructions that the cell may execute in its life, in Wasmtime's units of fuel (about one an
     /// instruction). Never refilled. Default: not counted, which is a little faster.
