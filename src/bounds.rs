@@ -4,6 +4,7 @@
 //! they use nothing up: how large a message may be, and how many calls it may have under way. No child gets more of
 //! these either than its parent has.
 
+use crate::descriptors;
 use cell::{Allotment, Budget, Exhausted, Limits, Setup};
 
 /// Linear memory of the first cell and of all that it spawns, unless the operator says otherwise: 4 GiB. Sixteen cells of the
@@ -62,6 +63,7 @@ impl Bounds {
         let mut allotment = self.allotment.clone();
         allotment.memory_bytes.get_or_insert(MEMORY_BYTES);
         allotment.streams.get_or_insert(STREAMS);
+        allotment.files.get_or_insert_with(descriptors::for_cells);
         allotment.depth.get_or_insert(DEPTH);
         allotment.tmp_bytes.get_or_insert(TMP_BYTES);
         allotment.var_bytes.get_or_insert(VAR_BYTES);
@@ -157,5 +159,7 @@ mod tests {
             Some(MEMORY_BYTES)
         );
         assert_eq!(bounded.budget.left(cell::Resource::Streams), Some(STREAMS));
+        let files = bounded.budget.left(cell::Resource::Files);
+        assert_eq!(files, Some(descriptors::for_cells()));
     }
 }

@@ -7,14 +7,25 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
-use cell::{Budget, Resource, Writable, WritableError};
+use cell::{Budget, Charge, Exhausted, Resource, Writable, WritableError};
 use tempfile::TempDir;
+
+/// How often the removal of a `/tmp` is tried. It fails while the process has no file descriptors left, or the disk
+/// has trouble, and both may pass.
+const ATTEMPTS: u32 = 6;
+
+/// The pause after the first attempt, which doubles with each further one: a second and a half in all, for which the
+/// end of the cell is not told.
+const PAUSE: Duration = Duration::from_millis(50);
 
 /// A cell's `/tmp`.
 pub struct Tmp {
     directory: TempDir,
     writable: Writable,
+    /// For the descriptor that `writable` has open.
+    charge: Charge,
 }
 
 /// Why a cell has no place to write to.
@@ -28,6 +39,9 @@ pub enum FilesError {
         /// Why not.
         error: io::Error,
     },
+    /// Nothing more may be open.
+    #[error(transparent)]
+    Bound(#[from] Exhausted),
     /// It cannot be used.
     #[error(transparent)]
     Open(#[from] WritableError),
@@ -37,8 +51,9 @@ impl Tmp {
     /// An empty one below `place`, held to this budget.
     ///
     /// # Errors
-    /// When the directory cannot be made or used.
+    /// When the directory cannot be made or used, or the budget has no open file left.
     pub async fn new(place: &Path, budget: &Budget) -> Result<Self, FilesError> {
+        let charge = budget.charge(Resource::Files, 1)?;
         let below = place.to_owned();
         let made = tokio::task::spawn_blocking(move || {
             tempfile::Builder::new().prefix("tmp-").tempdir_in(below)
@@ -55,6 +70,7 @@ impl Tmp {
         Ok(Self {
             directory,
             writable,
+            charge,
         })
     }
 
@@ -63,18 +79,47 @@ impl Tmp {
         self.writable.clone()
     }
 
-    /// Removes it, once the cell has ended. Its bytes are given back to the budget when they are gone.
+    /// Removes it, once the cell has ended. Its bytes are given back to the budget when they are gone: if it cannot be
+    /// removed, not before the node ends.
     pub async fn remove(self) {
         let Self {
             directory,
             writable,
+            charge,
         } = self;
         writable.settled().await;
-        let removed = tokio::task::spawn_blocking(move || directory.close()).await;
-        if let Err(error) = removed.unwrap_or_else(|error| Err(io::Error::other(error))) {
-            tracing::warn!(%error, "a cell's /tmp cannot be removed");
+        match remove(directory.path()).await {
+            Ok(()) => {
+                drop(writable);
+                drop(charge);
+            }
+            Err(error) => {
+                let place = directory.keep();
+                tracing::warn!(%error, place = %place.display(), "a cell's /tmp cannot be removed");
+                // The bytes are still there. Given back, they could be written again and again.
+                std::mem::forget((writable, charge));
+            }
         }
-        drop(writable);
+    }
+}
+
+/// Removes a directory with all that it holds, in several attempts if need be.
+async fn remove(directory: &Path) -> io::Result<()> {
+    let mut pause = PAUSE;
+    for _ in 1..ATTEMPTS {
+        if attempt(directory).await.is_ok() {
+            return Ok(());
+        }
+        tokio::time::sleep(pause).await;
+        pause *= 2;
+    }
+    attempt(directory).await
+}
+
+async fn attempt(directory: &Path) -> io::Result<()> {
+    match tokio::fs::remove_dir_all(directory).await {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        removed => removed,
     }
 }
 
@@ -162,4 +207,63 @@ fn copy(from: &Path, to: &Path) -> io::Result<()> {
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    /// A `/tmp` that holds something, and where it is.
+    async fn filled(place: &Path, budget: &Budget) -> (Tmp, PathBuf) {
+        let tmp = Tmp::new(place, budget).await.unwrap();
+        let directory = tmp.directory.path().to_owned();
+        fs::create_dir(directory.join("some")).unwrap();
+        fs::write(directory.join("some/file"), "text").unwrap();
+        (tmp, directory)
+    }
+
+    #[tokio::test]
+    async fn what_is_removed_is_given_back() {
+        let place = tempfile::tempdir().unwrap();
+        let budget = Budget::default();
+        let (tmp, directory) = filled(place.path(), &budget).await;
+        assert_ne!(budget.used().tmp_bytes, 0);
+        assert_eq!(budget.used().files, 1);
+        tmp.remove().await;
+        assert!(!directory.exists());
+        assert_eq!(budget.used().tmp_bytes, 0);
+        assert_eq!(budget.used().files, 0);
+    }
+    /// Puts a file where the directory was, so that removing the directory fails.
+    fn obstruct(directory: &Path) {
+        fs::remove_dir_all(directory).unwrap();
+        fs::write(directory, "no directory").unwrap();
+    }
+
+    #[tokio::test]
+    async fn what_cannot_be_removed_stays_charged() {
+        let place = tempfile::tempdir().unwrap();
+        let budget = Budget::default();
+        let (tmp, directory) = filled(place.path(), &budget).await;
+        let charged = budget.used().tmp_bytes;
+        obstruct(&directory);
+        tmp.remove().await;
+        assert_eq!(budget.used().tmp_bytes, charged);
+        assert_eq!(budget.used().files, 1);
+    }
+
+    #[tokio::test]
+    async fn a_removal_that_failed_is_tried_again() {
+        let place = tempfile::tempdir().unwrap();
+        let budget = Budget::default();
+        let (tmp, directory) = filled(place.path(), &budget).await;
+        obstruct(&directory);
+        tokio::join!(tmp.remove(), async {
+            tokio::time::sleep(PAUSE).await;
+            fs::remove_file(&directory).unwrap();
+        });
+        assert_eq!(budget.used().tmp_bytes, 0);
+        assert_eq!(budget.used().files, 0);
+    }
 }

@@ -4,7 +4,7 @@
 //! the [`vats`], the threads that carry Cap'n Proto. Its [`grants`] become a [`session`] there, one for each
 //! [`epoch`]; the [`rpc`] modules are the thin faces that the cell sees, and [`audit`] is told what it does with
 //! them. [`socket`] hands the same to programs beside the node. [`terminal`] joins the first cell to the operator's terminal, and [`home`] says where a
-//! node keeps what outlives it.
+//! node keeps what outlives it. The [`descriptors`] of the process are shared by all of them.
 //!
 //! What a capability *does* is never here: it is an object of the crate that knows the subject.
 
@@ -12,6 +12,7 @@ pub mod audit;
 mod authority;
 pub mod bounds;
 pub mod cells;
+pub mod descriptors;
 pub mod epoch;
 pub mod files;
 pub mod grants;

@@ -114,6 +114,7 @@ impl From<Refusal> for capnp::Error {
 async fn accept(socket: Socket, offer: Offer, tenant: Tenant) {
     let Socket { listener, place } = socket;
     let places = Arc::new(Semaphore::new(MAX_CLIENTS));
+    let mut failing = false;
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
@@ -123,8 +124,16 @@ async fn accept(socket: Socket, offer: Offer, tenant: Tenant) {
             Ok((stream, _)) => welcome(stream, &places, &offer, &tenant).await,
             Err(error) => Err(error.into()),
         };
-        if let Err(error) = welcomed {
-            tracing::warn!("a client of the socket could not be served: {error}");
+        // Told when it begins and when it is over: what fails now fails again after the pause.
+        match welcomed {
+            Ok(()) if failing => tracing::info!("clients of the socket are served again"),
+            Err(ref error) if !failing => {
+                tracing::warn!("a client of the socket could not be served: {error}");
+            }
+            _ => {}
+        }
+        failing = welcomed.is_err();
+        if failing {
             tokio::time::sleep(PAUSE).await;
         }
     }

@@ -23,6 +23,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use ww::audit::{Audit, Writer};
 use ww::bounds::Bounded;
 use ww::cells::{Launch, Process};
+use ww::descriptors;
 use ww::files::{Tmp, Var};
 use ww::home::Home;
 use ww::node::{Node, Options};
@@ -114,6 +115,7 @@ struct AuthorityArgs {
 
 /// Runs the command. Returns the guest's exit code.
 pub async fn run(args: RunArgs) -> anyhow::Result<u8> {
+    descriptors::raise();
     let mut signals = Signals::listen()?;
     let home = Home::open()?;
     let AuthorityArgs {

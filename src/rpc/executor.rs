@@ -445,6 +445,8 @@ fn bounds(asked: limits::Reader<'_>) -> Bounds {
             streams: asked_for(asked.get_streams().into()),
             cells: asked_for(asked.get_cells().into()),
             depth: asked_for(asked.get_depth()),
+            // What the parent has left: it is not among the limits of the interface.
+            files: None,
             tmp_bytes: asked_for(asked.get_tmp_bytes()),
             var_bytes: asked_for(asked.get_var_bytes()),
         },

@@ -7,7 +7,8 @@ use fixtures::{Environment, Running, guests};
 use crate::churn::churn;
 use crate::images::an_environment_keeps_what_it_writes_under_var as keeps_var;
 use crate::limits::{
-    calls_under_way as calls_at_once, cells_below as governs, forks, temporary_files as fills_tmp,
+    calls_under_way as calls_at_once, cells_below as governs, forks, open_files as opens_files,
+    temporary_files as fills_tmp,
 };
 use crate::processes::{owns, owns as beats};
 use crate::rpc::{

@@ -1,6 +1,8 @@
 //! What a cell may use: by `--limit` for the first one, by `Program.spawn` for the others, and never more than
 //! its parent has. Each bound has its name, and whoever meets it is told.
 
+use std::process::Command;
+
 use fixtures::{Environment, guests};
 use serde_json::Value;
 
@@ -240,6 +242,35 @@ pub fn temporary_files() {
         told[0]["stdout"].as_str().unwrap().starts_with("0 KiB: "),
         "{told:?}"
     );
+}
+
+// Rows 3, 91: a cell that opens files without end leaves some to the node and to its neighbours, and gives them back.
+#[test]
+pub fn open_files() {
+    let environment = Environment::new(guests::OPENS_FILES);
+    environment.copy(guests::OPENS_FILES, "bin/opens_files.wasm");
+    let ww = ww();
+    let run = ww.guest_command_with(&[], &environment, &["2"]);
+    let mut command = Command::new("sh");
+    ww.furnish(&mut command);
+    command
+        .args(["-c", "ulimit -n 1024 && exec \"$0\" \"$@\""])
+        .arg(run.get_program())
+        .args(run.get_args());
+    let told = json(&fixtures::finish(&mut command).ok().stdout());
+    let [first, second, own] = &told[..] else {
+        panic!("{told:?}");
+    };
+    assert_eq!(own["open"], 256);
+    // While its parent has so many open, a child gets what is left of the node's half, and leaves it to the next.
+    let left = first["open"].as_u64().unwrap();
+    assert!((200..256).contains(&left), "{told:?}");
+    assert_eq!(second["open"], left);
+    for cell in told {
+        assert_eq!(cell["refused"], "QuotaExceeded");
+        assert_eq!(cell["read"], 4);
+        assert_eq!(cell["again"], true);
+    }
 }
 
 // Rows 3, 91: a cell that does nothing but multiply is stopped by name, and leaves room when it has ended.

@@ -6,8 +6,8 @@
 //! its parent has left, and giving a child little does not give the parent more.
 //!
 //! How a bound holds depends on what it bounds.
-//! - What is given back ([`Resource`]: memory, cells, streams, bytes of files) is counted in every
-//!   budget up the chain while a [`Charge`] lives. A child's bound sets nothing aside for it: two
+//! - What is given back ([`Resource`]: memory, cells, streams, open files, bytes of files) is counted in
+//!   every budget up the chain while a [`Charge`] lives. A child's bound sets nothing aside for it: two
 //!   children may each be allowed what only one of them will get.
 //! - Fuel is used up for good, so a child's is set aside: it leaves the parent's ledger when the
 //!   child's budget is made, and what is left of it returns when that budget is dropped.
@@ -58,6 +58,8 @@ pub struct Allotment {
     pub wall_time: Option<Duration>,
     /// Open streams at a time.
     pub streams: Option<u64>,
+    /// Files and directories of the host's that are open at a time.
+    pub files: Option<u64>,
     /// Cells below that are alive at a time.
     pub cells: Option<u64>,
     /// Generations of cells below. At most [`MAX_GENERATIONS`] for the first budget.
@@ -75,6 +77,8 @@ pub enum Resource {
     Memory,
     /// [`Allotment::streams`].
     Streams,
+    /// [`Allotment::files`].
+    Files,
     /// [`Allotment::cells`].
     Cells,
     /// [`Allotment::tmp_bytes`].
@@ -84,9 +88,10 @@ pub enum Resource {
 }
 
 impl Resource {
-    const ALL: [Resource; 5] = [
+    const ALL: [Resource; 6] = [
         Resource::Memory,
         Resource::Streams,
+        Resource::Files,
         Resource::Cells,
         Resource::Tmp,
         Resource::Var,
@@ -111,6 +116,7 @@ impl fmt::Display for Bound {
         f.write_str(match self {
             Bound::Held(Resource::Memory) => "memory",
             Bound::Held(Resource::Streams) => "streams",
+            Bound::Held(Resource::Files) => "open files",
             Bound::Held(Resource::Cells) => "cells",
             Bound::Held(Resource::Tmp) => "temporary files",
             Bound::Held(Resource::Var) => "persistent files",
@@ -126,6 +132,7 @@ impl Bound {
         match self {
             Bound::Held(Resource::Memory | Resource::Tmp | Resource::Var) => "bytes",
             Bound::Held(Resource::Streams) => "streams",
+            Bound::Held(Resource::Files) => "files",
             Bound::Held(Resource::Cells) => "cells",
             Bound::Fuel => "units",
             Bound::CpuShare => "percent",
@@ -165,6 +172,8 @@ pub struct Used {
     pub cells: u64,
     /// Open streams.
     pub streams: u64,
+    /// Open files and directories of the host's.
+    pub files: u64,
     /// Bytes in temporary files.
     pub tmp_bytes: u64,
     /// Bytes in persistent files.
@@ -348,6 +357,7 @@ impl Budget {
             peak_memory_bytes: held.of(Resource::Memory).peak(),
             cells: held.of(Resource::Cells).used(),
             streams: held.of(Resource::Streams).used(),
+            files: held.of(Resource::Files).used(),
             tmp_bytes: held.of(Resource::Tmp).used(),
             var_bytes: held.of(Resource::Var).used(),
             fuel_left: self.ledger().map(Ledger::left),
@@ -512,6 +522,7 @@ impl Allotment {
         match resource {
             Resource::Memory => self.memory_bytes,
             Resource::Streams => self.streams,
+            Resource::Files => self.files,
             Resource::Cells => self.cells,
             Resource::Tmp => self.tmp_bytes,
             Resource::Var => self.var_bytes,

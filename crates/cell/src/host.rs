@@ -10,6 +10,7 @@ mod filesystem;
 mod rpc;
 mod streams;
 
+use crate::budget::Charge;
 use crate::fuel::Tank;
 use crate::limits::{Limiter, Limits};
 use filesystem::{FilesView, HasFiles};
@@ -22,7 +23,7 @@ use wasmtime_wasi::sockets::{WasiSockets, WasiSocketsView as _};
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 
 pub(crate) use conversation::Conversation;
-pub(crate) use filesystem::Files;
+pub(crate) use filesystem::{Descriptors, Files};
 pub use filesystem::{FixedQuota, Quota, Writable, WritableError};
 
 /// Interfaces that a component may import, without their versions. A test holds this list against
@@ -63,12 +64,15 @@ pub(crate) const PROVIDED: &[&str] = &[
 pub(crate) struct Wasi {
     pub(crate) ctx: WasiCtx,
     pub(crate) files: Files,
+    /// For the root directory, which `ctx` has open.
+    pub(crate) _root: Option<Charge>,
 }
 
 /// Everything that one guest can reach.
 pub(crate) struct State {
-    wasi: Wasi,
+    /// Goes before what it has open stops being counted.
     table: ResourceTable,
+    wasi: Wasi,
     limiter: Limiter,
     conversation: Conversation,
     /// For a guest whose fuel is counted.

@@ -26,6 +26,10 @@ pub struct Limits {
     pub tables: usize,
     /// Resources that the guest may hold at a time (streams, pollables, files). Default 4,096.
     pub handles: usize,
+    /// Files and directories that the guest may have open at a time, those of its image too; one more is
+    /// the error `quota`. Default 256: what some systems give a program, and few enough that two such
+    /// cells leave half of the 1,024 that a process commonly may have.
+    pub files: usize,
     /// Instructions that the cell may execute in its life, in Wasmtime's units of fuel (about one an
     /// instruction). Never refilled. Default: not counted, which is a little faster.
     pub fuel: Option<u64>,
@@ -47,6 +51,7 @@ impl Default for Limits {
             memories: 4,
             tables: 16,
             handles: 4096,
+            files: 256,
             fuel: None,
             wall_time: None,
             message_bytes: 8 << 20,

@@ -6,7 +6,7 @@ use crate::control::{Control, Shared};
 use crate::digest::Digest;
 use crate::engine::Engine;
 use crate::fuel::Tank;
-use crate::host::{Files, Wasi, Writable};
+use crate::host::{Descriptors, Files, Wasi, Writable};
 use crate::limits::Limits;
 use crate::load::Code;
 use crate::queue::queue;
@@ -216,16 +216,20 @@ fn wasi(setup: Setup) -> Result<Wasi, SpawnError> {
         .allow_tcp(false)
         .allow_udp(false)
         .allow_ip_name_lookup(false);
-    if let Some(path) = setup.root
-        && let Err(error) = wasi.preopened_dir(&path, "/", FsPerms::ReadOnly)
-    {
-        return Err(SpawnError::Root {
-            path,
-            reason: format!("{error:#}"),
-        });
+    let mut charge = None;
+    if let Some(path) = setup.root {
+        charge = Some(setup.budget.charge(Resource::Files, 1)?);
+        if let Err(error) = wasi.preopened_dir(&path, "/", FsPerms::ReadOnly) {
+            return Err(SpawnError::Root {
+                path,
+                reason: format!("{error:#}"),
+            });
+        }
     }
+    let descriptors = Descriptors::new(setup.limits.files, &setup.budget);
     Ok(Wasi {
         ctx: wasi.build(),
-        files: Files::new(setup.tmp, setup.var),
+        files: Files::new(setup.tmp, setup.var, descriptors),
+        _root: charge,
     })
 }

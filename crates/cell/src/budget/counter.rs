@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 pub(super) struct Counters {
     memory: Counter,
     streams: Counter,
+    files: Counter,
     cells: Counter,
     tmp: Counter,
     var: Counter,
@@ -18,6 +19,7 @@ impl Counters {
         Self {
             memory: counter(Resource::Memory),
             streams: counter(Resource::Streams),
+            files: counter(Resource::Files),
             cells: counter(Resource::Cells),
             tmp: counter(Resource::Tmp),
             var: counter(Resource::Var),
@@ -28,6 +30,7 @@ impl Counters {
         match resource {
             Resource::Memory => &self.memory,
             Resource::Streams => &self.streams,
+            Resource::Files => &self.files,
             Resource::Cells => &self.cells,
             Resource::Tmp => &self.tmp,
             Resource::Var => &self.var,

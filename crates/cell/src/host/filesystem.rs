@@ -5,6 +5,9 @@
 //! accounting, so that a guest which has no quota left gets the error `quota`, whichever way it takes.
 //! Nothing is linked or renamed from one of the places to another.
 //!
+//! Whatever a guest opens, in its image or elsewhere, is one of the descriptors that it may have, until
+//! it and the streams made from it have gone.
+//!
 //! A cell with neither place has everything passed through and pays one look into an empty map a call.
 //!
 //! - `quota`: who is asked for bytes.
@@ -12,11 +15,13 @@
 //! - `tree`: what the cells have open in one, and the turns that their changes take.
 //! - `books`: what counts for how much.
 //! - `change`: the changes themselves.
+//! - `descriptors`: how many a cell has open.
 //! - `descriptor`: `wasi:filesystem/types` in front of all that; `stream`: its streams.
 
 mod books;
 mod change;
 mod descriptor;
+mod descriptors;
 mod quota;
 mod stream;
 #[cfg(test)]
@@ -24,9 +29,11 @@ mod tests;
 mod tree;
 mod writable;
 
+pub(crate) use descriptors::Descriptors;
 pub use quota::{FixedQuota, Quota};
 pub use writable::{Writable, WritableError};
 
+use self::descriptors::Held;
 use self::stream::{Pending, WriteFailed};
 use self::tree::Opened;
 use std::collections::HashMap;
@@ -37,11 +44,13 @@ use wasmtime_wasi::p2::FsError;
 use wasmtime_wasi::p2::bindings::filesystem::{preopens, types};
 
 /// The writable places of one cell, and what it has open in them.
-#[derive(Default)]
 pub(crate) struct Files {
     places: Vec<(&'static str, Writable)>,
+    descriptors: Descriptors,
     /// By the number of the descriptor in the cell's table. What is not here is the image's.
     opened: HashMap<u32, Arc<Opened>>,
+    /// What each descriptor of the image's holds that the guest has opened, by its number.
+    held: HashMap<u32, Arc<Held>>,
     /// What each stream of directory entries holds, by its number, and all of them together, in bytes.
     listed: HashMap<u32, usize>,
     listed_bytes: usize,
@@ -49,12 +58,21 @@ pub(crate) struct Files {
 }
 
 impl Files {
-    pub(crate) fn new(tmp: Option<Writable>, var: Option<Writable>) -> Self {
+    pub(crate) fn new(
+        tmp: Option<Writable>,
+        var: Option<Writable>,
+        descriptors: Descriptors,
+    ) -> Self {
         let tmp = tmp.map(|tmp| ("/tmp", tmp));
         let var = var.map(|var| ("/var", var));
         Self {
             places: tmp.into_iter().chain(var).collect(),
-            ..Self::default()
+            descriptors,
+            opened: HashMap::new(),
+            held: HashMap::new(),
+            listed: HashMap::new(),
+            listed_bytes: 0,
+            pending: Pending::default(),
         }
     }
 }

@@ -7,6 +7,7 @@
 //! what is to be changed is refused.
 
 use super::books::{DIRECTORY_GROWTH_BYTES, NAME_BYTES, Node, blocks};
+use super::descriptors::Held;
 use super::tree::{MAX_DEPTH, Opened, Tree};
 use cap_fs_ext::OpenOptionsFollowExt;
 use cap_primitives::fs::{FollowSymlinks, OpenOptions, open, open_dir, read_base_dir, stat};
@@ -38,7 +39,12 @@ pub(super) struct Opening {
 }
 
 /// Opens something, and creates or truncates it if that is asked for.
-pub(super) fn open_at(tree: &Arc<Tree>, start: &File, opening: &Opening) -> Result<Arc<Opened>> {
+pub(super) fn open_at(
+    tree: &Arc<Tree>,
+    start: &File,
+    opening: &Opening,
+    held: Held,
+) -> Result<Arc<Opened>> {
     let found = if opening.create && opening.exclusive {
         None
     } else {
@@ -62,7 +68,7 @@ pub(super) fn open_at(tree: &Arc<Tree>, start: &File, opening: &Opening) -> Resu
     let mut mode = OpenMode::empty();
     mode.set(OpenMode::READ, opening.read);
     mode.set(OpenMode::WRITE, opening.write);
-    let opened = Opened::new(tree, file, mode)?;
+    let opened = Opened::new(tree, file, mode, held)?;
     if opening.directory && !opened.is_directory() {
         return Err(ErrorCode::NotDirectory);
     }

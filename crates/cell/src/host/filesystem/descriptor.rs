@@ -59,6 +59,15 @@ impl FilesView<'_> {
         }
     }
 
+    /// What keeps this counted: nothing for the root of the image.
+    fn counted(&self, fd: &Fd) -> Option<Arc<dyn Send + Sync>> {
+        if let Some(opened) = self.opened(fd) {
+            return Some(opened);
+        }
+        let held = self.files.held.get(&fd.rep())?;
+        Some(held.clone())
+    }
+
     fn push_output(&mut self, opened: Arc<Opened>, at: At) -> FsResult<Resource<DynOutputStream>> {
         let stream = Output::new(opened, at, self.files.pending.clone());
         Ok(self.wasi.table.push(Box::new(stream) as DynOutputStream)?)
@@ -218,13 +227,18 @@ impl HostDescriptor for FilesView<'_> {
         open_flags: OpenFlags,
         flags: DescriptorFlags,
     ) -> FsResult<Fd> {
-        let Some(at) = self.opened_directory(&fd)? else {
+        let at = self.opened_directory(&fd)?;
+        let held = self.files.descriptors.hold()?;
+        let Some(at) = at else {
             let wasi = &mut self.wasi;
-            return wasi.open_at(fd, path_flags, path, open_flags, flags).await;
+            let opened = wasi.open_at(fd, path_flags, path, open_flags, flags);
+            let opened = opened.await?;
+            self.files.held.insert(opened.rep(), Arc::new(held));
+            return Ok(opened);
         };
         let opening = opening(path_flags, path, open_flags, flags)?;
         let tree = at.tree.clone();
-        let opened = tree.start(move |tree| change::open_at(tree, at.file(), &opening));
+        let opened = tree.start(move |tree| change::open_at(tree, at.file(), &opening, held));
         let opened = opened.await?;
         self.push(opened)
     }
@@ -281,11 +295,11 @@ impl HostDescriptor for FilesView<'_> {
     }
 
     fn read_via_stream(&mut self, fd: Fd, offset: Filesize) -> FsResult<Resource<DynInputStream>> {
-        let opened = self.opened(&fd);
+        let counted = self.counted(&fd);
         let stream = self.wasi.read_via_stream(fd, offset)?;
-        if let Some(opened) = opened {
+        if let Some(counted) = counted {
             let stream = self.wasi.table.get_mut(&stream)?;
-            Input::wrap(stream, opened);
+            Input::wrap(stream, counted);
         }
         Ok(stream)
     }
@@ -329,6 +343,7 @@ impl HostDescriptor for FilesView<'_> {
         let number = fd.rep();
         HostDescriptor::drop(&mut self.wasi, fd)?;
         self.files.opened.remove(&number);
+        self.files.held.remove(&number);
         Ok(())
     }
 }

@@ -1,4 +1,4 @@
-//! Streams of files in a writable tree: each keeps its file counted, and a write is a change.
+//! Streams of files: each keeps its file counted, and a write is a change of a writable tree.
 
 use super::change::{self, At};
 use super::tree::{Opened, Underway};
@@ -176,16 +176,16 @@ impl Pollable for Output {
 /// A stream of wasmtime-wasi's that reads a file, which counts as long as the stream is there.
 pub(super) struct Input {
     stream: DynInputStream,
-    _opened: Arc<Opened>,
+    _counted: Arc<dyn Send + Sync>,
 }
 
 impl Input {
-    /// Has this stream keep its file counted.
-    pub(super) fn wrap(stream: &mut DynInputStream, opened: Arc<Opened>) {
+    /// Has this stream keep its file counted, which it is as long as `counted` is there.
+    pub(super) fn wrap(stream: &mut DynInputStream, counted: Arc<dyn Send + Sync>) {
         let nothing = Box::new(wasmtime_wasi::p2::pipe::ClosedInputStream);
         *stream = Box::new(Self {
             stream: std::mem::replace(stream, nothing),
-            _opened: opened,
+            _counted: counted,
         });
     }
 }

@@ -9,10 +9,12 @@
 mod boundaries;
 mod growth;
 mod model;
+mod open;
 
 use super::books::Books;
 use super::writable::count;
 use super::*;
+use crate::budget::Budget;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use tempfile::TempDir;
@@ -28,11 +30,15 @@ type Fd = Resource<Descriptor>;
 const KIB: u64 = 1 << 10;
 const MIB: u64 = 1 << 20;
 
+/// What a guest may have open at a time.
+const FILES: usize = 100;
+
 /// A guest with a read-only image, a `/tmp` of this quota, and a `/var` of another.
 struct Guest {
     wasi: WasiCtx,
     table: ResourceTable,
     files: Files,
+    budget: Budget,
     quota: Arc<FixedQuota>,
     parent: Arc<TempDir>,
     image: Fd,
@@ -79,13 +85,15 @@ impl Guest {
     }
 
     fn with(parent: Arc<TempDir>, quota: Arc<FixedQuota>, tmp: Writable, var: Writable) -> Self {
+        let budget = Budget::default();
         let mut wasi = WasiCtx::builder();
         let image = parent.path().join("image");
         wasi.preopened_dir(image, "/", FsPerms::ReadOnly).unwrap();
         let mut guest = Self {
             wasi: wasi.build(),
             table: ResourceTable::new(),
-            files: Files::new(Some(tmp), Some(var)),
+            files: Files::new(Some(tmp), Some(var), Descriptors::new(FILES, &budget)),
+            budget,
             quota,
             parent,
             image: Resource::new_own(0),

@@ -6,6 +6,7 @@
 //! for its turn a change keeps no thread, so a tree never has more than one of them.
 
 use super::books::{Books, Key, Node};
+use super::descriptors::Held;
 use std::fs::File;
 use std::io;
 use std::sync::Arc;
@@ -78,11 +79,18 @@ pub(super) struct Opened {
     pub(super) tree: Arc<Tree>,
     pub(super) descriptor: Descriptor,
     key: Key,
+    /// What it took to open it: nothing for the root. Goes after the descriptor.
+    _held: Option<Held>,
 }
 
 impl Opened {
     /// To be made in the tree's turn, so that nothing is removed between opening it and this.
-    pub(super) fn new(tree: &Arc<Tree>, file: File, mode: OpenMode) -> io::Result<Arc<Self>> {
+    pub(super) fn new(
+        tree: &Arc<Tree>,
+        file: File,
+        mode: OpenMode,
+        held: Held,
+    ) -> io::Result<Arc<Self>> {
         let node = Node::of(&file)?;
         let perms = FsPerms::ReadWrite;
         tree.books.opened(node.key);
@@ -94,6 +102,7 @@ impl Opened {
                 Descriptor::File(filesystem::File::new(file, perms, mode, false))
             },
             key: node.key,
+            _held: Some(held),
         }))
     }
 
@@ -104,6 +113,7 @@ impl Opened {
             tree: tree.clone(),
             descriptor: Descriptor::Dir(tree.dir.clone()),
             key: tree.key,
+            _held: None,
         })
     }
 
