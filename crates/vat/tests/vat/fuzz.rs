@@ -20,6 +20,9 @@ const SECONDS: u64 = 20;
 /// Bytes of choices in the longest session.
 const LENGTH: usize = 1500;
 
+/// How often a session is run before it has to leave nothing: more often than a thread keeps buffers.
+const RUNS_UNTIL_SETTLED: usize = 64;
+
 /// How long one session may take. It takes some milliseconds.
 const PATIENCE: Duration = Duration::from_secs(if cfg!(miri) { 600 } else { 20 });
 
@@ -94,8 +97,9 @@ fn run(bytes: &[u8]) -> Result<usize, String> {
     };
     let mut before = ALLOCATED.get();
     let messages = run()?;
-    // Buffers are kept and tables have grown; but a session that is run again adds nothing to that.
-    for _ in 0..3 {
+    // Buffers are kept, some more by each run until there are as many as are kept at all, and tables have grown; but a
+    // session that is run again and again comes to add nothing to that.
+    for _ in 0..RUNS_UNTIL_SETTLED {
         let now = ALLOCATED.get();
         if now <= before {
             return Ok(messages);
