@@ -145,7 +145,7 @@ struct Limits @0xac228be8b72883bc {
   # Files under /tmp.
 
   varBytes @10 :UInt64;
-  # Files under /var.
+  # Files under /var, which only a node's first cell has.
 }
 
 interface Process @0x97d4030d8435f0b1 {
@@ -209,7 +209,7 @@ struct Usage @0xac17440c42f4d67b {
   # Fuel consumed; 0 for a cell without a budget.
 
   treeMemoryBytes @3 :UInt64;
-  # Linear memory of the cell and of all that it spawned.
+  # Linear memory of the cell and of all that it spawned, and the programs that they hold.
 
   cells @4 :UInt32;
   # Cells alive below it.
