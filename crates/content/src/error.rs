@@ -57,6 +57,16 @@ pub enum ContentError {
         /// What is wrong with it.
         why: &'static str,
     },
+    /// A file, or a part of one, is not as large as whoever points at it says.
+    #[error("{cid} has {found} bytes and was listed with {listed}; publish it again")]
+    SizeDiffers {
+        /// The file or part.
+        cid: Cid,
+        /// The size that it was listed with, in bytes.
+        listed: u64,
+        /// Its size in bytes.
+        found: u64,
+    },
     /// A directory that is split into shards.
     #[error(
         "directory {cid} is sharded (HAMT), which is not supported; add it again with fewer entries"

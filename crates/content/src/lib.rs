@@ -12,15 +12,19 @@
 //! It knows neither libp2p nor Wasm, and it opens no connection.
 //!
 //! In reading order: [`Block`], [`BlockStore`] with [`EmbeddedStore`] and [`MemoryStore`], [`tree`]
-//! (a tree on the local disk), [`import`], [`export`], and [`IpfsPath`].
+//! (a tree on the local disk), [`import`], [`export`], [`directory`] and [`read`] (what is in blocks, looked
+//! at without a copy), and [`IpfsPath`].
 //!
 //! Everything here blocks on the disk; call it from a thread that may block.
 
 mod block;
+mod budget;
+pub mod directory;
 mod error;
 pub mod export;
 pub mod import;
 mod path;
+pub mod read;
 mod store;
 pub mod tree;
 mod unixfs;

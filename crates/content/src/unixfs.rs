@@ -39,7 +39,7 @@ pub(crate) enum UnixFs {
         bytes: u64,
     },
     /// A directory of distinct, valid names.
-    Directory(Vec<Entry>),
+    Directory(Vec<Link>),
     /// A symbolic link, unchecked.
     Link { target: String },
 }
@@ -51,11 +51,14 @@ pub(crate) struct Part {
     pub(crate) bytes: u64,
 }
 
-/// An entry of a directory.
+/// A link of a directory to one of its entries.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Entry {
+pub(crate) struct Link {
     pub(crate) name: String,
     pub(crate) cid: Cid,
+    /// The size of all blocks below it, as the directory's writer has it. For a single block that is the
+    /// block's size; nothing may be allocated by it.
+    pub(crate) dag_bytes: Option<u64>,
 }
 
 /// A node that was stored, with the two sizes that its parent records.
@@ -253,9 +256,10 @@ fn directory(links: Vec<PbLink<'_>>) -> Result<UnixFs, Malformed> {
         if let Some(why) = name_fault(link.name) {
             return Err(Malformed(why));
         }
-        entries.push(Entry {
+        entries.push(Link {
             name: link.name.to_owned(),
             cid: link.cid,
+            dag_bytes: link.dag_bytes,
         });
     }
     entries.sort_by(|a, b| a.name.cmp(&b.name));

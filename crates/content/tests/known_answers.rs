@@ -16,7 +16,7 @@ use std::io::Cursor;
 use std::os::unix::fs::symlink;
 use std::path::Path;
 
-use content::{EmbeddedStore, MemoryStore, export, import};
+use content::{EmbeddedStore, MemoryStore, directory, export, import};
 
 const CHUNK: usize = 256 * 1024;
 const SEED: u64 = 0x9E37_79B9_7F4A_7C15;
@@ -118,12 +118,12 @@ fn a_tree_with_links_unicode_and_hidden_names_has_kubos_cid() {
     let store = MemoryStore::default();
     let cid = import::directory(&store, scratch.path(), &FHS).unwrap();
     assert_eq!(cid.to_string(), TREE);
-    let big = export::resolve(&store, &cid, &["usr", "share", "deep", "er", "big"]).unwrap();
+    let big = directory::resolve(&store, &cid, &["usr", "share", "deep", "er", "big"]).unwrap();
     assert_eq!(
         big.to_string(),
         "bafybeidls24lv6j6b7iktfmqr63l73us3gbiuihitffckxk42j76ck3lci"
     );
-    let link = export::resolve(&store, &cid, &["etc", "link"]).unwrap();
+    let link = directory::resolve(&store, &cid, &["etc", "link"]).unwrap();
     assert_eq!(
         link.to_string(),
         "bafybeia34w5nh2c7qncmkjiv463zcu5isojitnjuutkpspt4hc23eqe5cu"
