@@ -41,8 +41,11 @@ pub enum ContentError {
         /// The CID.
         cid: Cid,
     },
-    /// The CID's codec is neither `raw` nor `dag-pb`.
-    #[error("{cid} has codec 0x{codec:x}; only files and directories (raw, dag-pb) can be read")]
+    /// The CID's codec is none of ours, or is not one of files and directories where those are needed.
+    #[error(
+        "{cid} has codec 0x{codec:x}, which cannot be read as this; files and directories are raw or \
+         dag-pb, data is dag-cbor or dag-json"
+    )]
     UnsupportedCodec {
         /// The CID.
         cid: Cid,

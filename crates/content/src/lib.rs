@@ -6,8 +6,8 @@
 //! is hashed before anybody sees it, whoever stored it. A [`Block`] is therefore a type and not a
 //! habit: it cannot be made from bytes that do not hash to its CID.
 //!
-//! What this crate refuses: hashes other than sha2-256, codecs other than `raw` and `dag-pb`, blocks
-//! beyond [`MAX_BLOCK_BYTES`], sharded (HAMT) directories, names that a file system could read as
+//! What this crate refuses: hashes other than sha2-256, codecs other than `raw`, `dag-pb`,
+//! `dag-cbor` and `dag-json`, blocks beyond [`MAX_BLOCK_BYTES`], sharded (HAMT) directories, names that a file system could read as
 //! something else than a name, links that lead out of their tree, and anything that passes a limit.
 //! It knows neither libp2p nor Wasm, and it opens no connection.
 //!

@@ -93,6 +93,10 @@ impl UnixFs {
                 }
                 interpret(block.bytes(), data, node.links).map_err(malformed)
             }
+            Codec::DagCbor | Codec::DagJson => Err(ContentError::UnsupportedCodec {
+                cid: *block.cid(),
+                codec: block.cid().codec(),
+            }),
         }
     }
 }
@@ -354,6 +358,16 @@ mod tests {
             node(&[0x08, 5, 0x28, 0x22], &[]),
             Err(ContentError::Sharded { .. })
         ));
+    }
+
+    #[test]
+    fn data_is_refused_as_a_file_by_its_codec() {
+        for codec in [Codec::DagCbor, Codec::DagJson] {
+            let refused = UnixFs::decode(&Block::new(codec, &b"\xa0"[..]).unwrap());
+            assert!(
+                matches!(refused, Err(ContentError::UnsupportedCodec { codec: named, .. }) if named == codec.code())
+            );
+        }
     }
 
     #[test]
