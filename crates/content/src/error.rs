@@ -162,6 +162,12 @@ pub enum ContentError {
         /// The system's answer.
         source: io::Error,
     },
+    /// Whoever adds this may not add so much.
+    #[error("{why}")]
+    Full {
+        /// Which bound says so, and what it leaves.
+        why: String,
+    },
     /// A stream that was being added could not be read.
     #[error("reading the content to add: {0}")]
     Read(#[source] io::Error),

@@ -6,7 +6,7 @@
 //! sizes that do not add up, bytes behind a CID. It never recurses, and allocates in proportion to the
 //! block, which is itself bounded.
 
-mod dagpb;
+pub(crate) mod dagpb;
 mod wire;
 
 use bytes::Bytes;
