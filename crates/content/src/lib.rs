@@ -12,11 +12,12 @@
 //! It knows neither libp2p nor Wasm, and it opens no connection.
 //!
 //! In reading order: [`Block`], [`BlockStore`] with [`EmbeddedStore`] and [`MemoryStore`], [`tree`]
-//! (a tree on the local disk), [`import`], [`export`], and [`IpfsPath`].
+//! (a tree on the local disk), [`import`], [`export`], [`IpfsPath`], and [`dag`] (blocks as a graph).
 //!
 //! Everything here blocks on the disk; call it from a thread that may block.
 
 mod block;
+pub mod dag;
 mod error;
 pub mod export;
 pub mod import;

@@ -6,8 +6,8 @@
 //! sizes that do not add up, bytes behind a CID. It never recurses, and allocates in proportion to the
 //! block, which is itself bounded.
 
-mod dagpb;
-mod wire;
+pub(crate) mod dagpb;
+pub(crate) mod wire;
 
 use bytes::Bytes;
 use cid::Cid;
