@@ -7,7 +7,8 @@
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,
-    clippy::indexing_slicing
+    clippy::indexing_slicing,
+    clippy::result_large_err
 )]
 
 use content::dag::{self, DagError, Limits};
@@ -207,7 +208,7 @@ fn paths_lead_through_keys_indexes_names_and_links() {
         let refused = dag::resolve(&store, &at(tail));
         let last = tail.rsplit('/').next().unwrap();
         assert!(
-            matches!(&refused, Err(ContentError::Dag(DagError::NotFound { name, .. })) if tail.contains(name.as_str())),
+            matches!(&refused, Err(ContentError::Dag(DagError::NotFound { name, .. })) if tail.contains(&**name)),
             "{tail} ({last}): {refused:?}"
         );
     }

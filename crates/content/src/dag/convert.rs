@@ -60,14 +60,14 @@ pub(super) fn json(node: &Ipld) -> Result<String, ContentError> {
     })
 }
 
-fn decode(codec: Codec, bytes: &[u8]) -> Result<Ipld, String> {
+fn decode(codec: Codec, bytes: &[u8]) -> Result<Ipld, Box<str>> {
     // The scan is also what finds bytes behind a CID, which the decoders drop.
     if Scan::of(codec, bytes)?.values > MAX_VALUES {
-        return Err(format!("it has more than {MAX_VALUES} values"));
+        return Err(format!("it has more than {MAX_VALUES} values").into());
     }
     match codec {
         Codec::Raw => Ok(Ipld::Bytes(bytes.to_vec())),
-        Codec::DagPb => pb::decode(bytes).map_err(|Malformed(why)| why.to_owned()),
+        Codec::DagPb => pb::decode(bytes).map_err(|Malformed(why)| why.into()),
         Codec::DagCbor => {
             let mut cbor = serde_ipld_dagcbor::de::Deserializer::from_slice(bytes);
             Ipld::deserialize(&mut cbor).map_err(shown)
@@ -77,15 +77,13 @@ fn decode(codec: Codec, bytes: &[u8]) -> Result<Ipld, String> {
 }
 
 fn encode(codec: Codec, node: &Ipld) -> Result<Vec<u8>, DagError> {
-    let refused = |why: String| DagError::NotExpressible { codec, why };
+    let refused = |why: Box<str>| DagError::NotExpressible { codec, why };
     match codec {
         Codec::Raw => match node {
             Ipld::Bytes(bytes) => Ok(bytes.clone()),
-            _ => Err(refused(
-                "a raw block holds bytes and nothing else".to_owned(),
-            )),
+            _ => Err(refused("a raw block holds bytes and nothing else".into())),
         },
-        Codec::DagPb => pb::encode(node).map_err(|why| refused(why.to_owned())),
+        Codec::DagPb => pb::encode(node).map_err(|why| refused(why.into())),
         Codec::DagCbor => serde_ipld_dagcbor::to_vec(node).map_err(|why| refused(shown(why))),
         Codec::DagJson => serde_ipld_dagjson::to_vec(node).map_err(|why| refused(shown(why))),
     }

@@ -16,7 +16,7 @@ pub enum DagError {
         /// What it should have been.
         codec: Codec,
         /// What is wrong with it.
-        why: String,
+        why: Box<str>,
     },
     /// What was given to be stored is not in the codec that it was said to be in.
     #[error("the input is not valid {}: {why:?}", codec.name())]
@@ -24,7 +24,7 @@ pub enum DagError {
         /// What it should have been.
         codec: Codec,
         /// What is wrong with it.
-        why: String,
+        why: Box<str>,
     },
     /// More input than any block could hold.
     #[error("the input is over the limit of {limit} bytes; split it into several nodes")]
@@ -38,7 +38,7 @@ pub enum DagError {
         /// The codec asked for.
         codec: Codec,
         /// What stands in the way.
-        why: String,
+        why: Box<str>,
     },
     /// A path leads to nothing.
     #[error("nothing is called {name:?} in block {cid}")]
@@ -46,7 +46,7 @@ pub enum DagError {
         /// The block that was searched.
         cid: Cid,
         /// The segment of the path that it does not have.
-        name: String,
+        name: Box<str>,
     },
     /// There are more distinct blocks below a root than allowed.
     #[error("{root} has more than {limit} blocks; raise the limit or take a part of it")]

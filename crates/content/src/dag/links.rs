@@ -23,8 +23,8 @@ pub fn links(block: &Block) -> Result<Vec<Cid>, ContentError> {
     match codec {
         Codec::Raw => Ok(Vec::new()),
         Codec::DagPb => {
-            let node = PbNode::decode(block.bytes())
-                .map_err(|Malformed(why)| malformed(why.to_owned()))?;
+            let node =
+                PbNode::decode(block.bytes()).map_err(|Malformed(why)| malformed(why.into()))?;
             Ok(node.links.iter().map(|link| link.cid).collect())
         }
         Codec::DagCbor | Codec::DagJson => {
@@ -44,7 +44,7 @@ pub(super) struct Scan {
 
 impl Scan {
     /// Reads `bytes` once from end to end. Codecs without values inside values have none to find.
-    pub(super) fn of(codec: Codec, bytes: &[u8]) -> Result<Self, String> {
+    pub(super) fn of(codec: Codec, bytes: &[u8]) -> Result<Self, Box<str>> {
         let mut scan = Self::default();
         match codec {
             Codec::Raw | Codec::DagPb => {}
@@ -65,8 +65,12 @@ impl Scan {
 }
 
 /// A decoder's complaint, which may quote the block, cut to a length that can be printed.
-pub(super) fn shown(why: impl std::fmt::Display) -> String {
-    why.to_string().chars().take(MAX_SHOWN_CHARS).collect()
+pub(super) fn shown(why: impl std::fmt::Display) -> Box<str> {
+    why.to_string()
+        .chars()
+        .take(MAX_SHOWN_CHARS)
+        .collect::<String>()
+        .into()
 }
 
 impl<'de> DeserializeSeed<'de> for &mut Scan {

@@ -104,7 +104,7 @@ fn named_link<'a>(block: &Block, segments: &'a [String]) -> Result<Step<'a>, Con
     let node = PbNode::decode(block.bytes()).map_err(|Malformed(why)| DagError::Malformed {
         cid: *block.cid(),
         codec: Codec::DagPb,
-        why: why.to_owned(),
+        why: why.into(),
     })?;
     let (name, behind) = segments
         .split_first()
@@ -119,7 +119,7 @@ fn named_link<'a>(block: &Block, segments: &'a [String]) -> Result<Step<'a>, Con
 fn not_found(block: &Block, name: &str) -> ContentError {
     DagError::NotFound {
         cid: *block.cid(),
-        name: name.to_owned(),
+        name: name.into(),
     }
     .into()
 }
