@@ -44,6 +44,16 @@ impl Codec {
         }
     }
 
+    /// Its name in the table of multicodecs, which is what people type.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Raw => "raw",
+            Self::DagPb => "dag-pb",
+            Self::DagCbor => "dag-cbor",
+            Self::DagJson => "dag-json",
+        }
+    }
+
     /// The codec of `cid`, or [`ContentError::UnsupportedCodec`].
     pub fn of(cid: &Cid) -> Result<Self, ContentError> {
         match cid.codec() {

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 
 use cid::Cid;
 
+use crate::dag::DagError;
 use crate::tree::TreeError;
 
 /// Why a block, a store, a path or a tree was refused.
@@ -174,6 +175,9 @@ pub enum ContentError {
     /// A stream that was being exported to could not be written.
     #[error("writing the content: {0}")]
     Write(#[source] io::Error),
+    /// A graph of blocks, or data in one, was refused.
+    #[error(transparent)]
+    Dag(#[from] DagError),
     /// A tree of files was refused.
     #[error(transparent)]
     Tree(#[from] TreeError),
