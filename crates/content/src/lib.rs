@@ -12,22 +12,15 @@
 //! It knows neither libp2p nor Wasm, and it opens no connection.
 //!
 //! In reading order: [`Block`], [`BlockStore`] with [`EmbeddedStore`] and [`MemoryStore`], [`tree`]
-<<<<<<< HEAD
 //! (a tree on the local disk), [`import`], [`export`], [`directory`] and [`read`] (what is in blocks, looked
-//! at without a copy), and [`IpfsPath`].
-=======
-//! (a tree on the local disk), [`import`], [`export`], [`IpfsPath`], and [`dag`] (blocks as a graph).
->>>>>>> c816a18c5d4cdbbe32fe91b148e1717cbfa2e69d
+//! at without a copy), [`dag`] (blocks as a graph), and [`IpfsPath`].
 //!
 //! Everything here blocks on the disk; call it from a thread that may block.
 
 mod block;
-<<<<<<< HEAD
 mod budget;
 pub mod directory;
-=======
 pub mod dag;
->>>>>>> c816a18c5d4cdbbe32fe91b148e1717cbfa2e69d
 mod error;
 pub mod export;
 pub mod import;

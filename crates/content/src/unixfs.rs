@@ -7,11 +7,7 @@
 //! block, which is itself bounded.
 
 pub(crate) mod dagpb;
-<<<<<<< HEAD
-mod wire;
-=======
 pub(crate) mod wire;
->>>>>>> c816a18c5d4cdbbe32fe91b148e1717cbfa2e69d
 
 use bytes::Bytes;
 use cid::Cid;
