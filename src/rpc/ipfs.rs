@@ -176,7 +176,7 @@ impl client::Server for Client {
         pin PinParams PinResults pin::Pin;
         object ObjectParams ObjectResults object::Object;
         swarm SwarmParams SwarmResults swarm::Swarm;
-        pub_sub PubSubParams PubSubResults pubsub::PubSub;
+        pub_sub PubSubParams PubSubResults pubsub::PubSub::new;
         routing RoutingParams RoutingResults routing::Routing;
     }
 
