@@ -12,11 +12,13 @@
 //! It knows neither libp2p nor Wasm, and it opens no connection.
 //!
 //! In reading order: [`Block`], [`BlockStore`] with [`EmbeddedStore`] and [`MemoryStore`], [`tree`]
-//! (a tree on the local disk), [`import`], [`export`], [`IpfsPath`], and [`dag`] (blocks as a graph).
+//! (a tree on the local disk), [`import`], [`export`], [`IpfsPath`], [`dag`] (blocks as a
+//! graph), and [`car`] (blocks in a file).
 //!
 //! Everything here blocks on the disk; call it from a thread that may block.
 
 mod block;
+pub mod car;
 pub mod dag;
 mod error;
 pub mod export;
