@@ -7,6 +7,7 @@ use std::path::PathBuf;
 
 use cid::Cid;
 
+use crate::car::CarError;
 use crate::dag::DagError;
 use crate::tree::TreeError;
 
@@ -178,6 +179,9 @@ pub enum ContentError {
     /// A graph of blocks, or data in one, was refused.
     #[error(transparent)]
     Dag(#[from] DagError),
+    /// A CAR file was refused.
+    #[error(transparent)]
+    Car(#[from] CarError),
     /// A tree of files was refused.
     #[error(transparent)]
     Tree(#[from] TreeError),

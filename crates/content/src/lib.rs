@@ -13,21 +13,23 @@
 //!
 //! In reading order: [`Block`], [`BlockStore`] with [`EmbeddedStore`] and [`MemoryStore`], [`tree`]
 //! (a tree on the local disk), [`import`], [`export`], [`directory`] and [`read`] (what is in blocks, looked
-//! at without a copy), [`dag`] (blocks as a graph), and [`IpfsPath`].
+//! at without a copy), [`dag`] (blocks as a graph), [`car`] (blocks in a file), [`IpfsPath`], and [`Repo`], which
+//! has all of it by paths.
 //!
 //! Everything here blocks on the disk; call it from a thread that may block.
 
 mod block;
 mod budget;
-pub mod directory;
+pub mod car;
 pub mod dag;
+pub mod directory;
 mod error;
 pub mod export;
 pub mod import;
 pub mod object;
 mod path;
-mod repo;
 pub mod read;
+mod repo;
 mod store;
 pub mod tree;
 mod unixfs;
@@ -35,6 +37,6 @@ mod unixfs;
 pub use block::{Block, Codec, MAX_BLOCK_BYTES};
 pub use cid::Cid;
 pub use error::ContentError;
-pub use repo::Repo;
 pub use path::{IpfsPath, MAX_PATH_TEXT_BYTES, parse_cid};
+pub use repo::Repo;
 pub use store::{BlockStore, EmbeddedStore, MemoryStore};
