@@ -5,16 +5,19 @@
 //! word, and [`crate::read::File::open_listed`] refuses the file if it turns out to be another. For every
 //! other entry its first block is read.
 //!
-//! Paths are followed name by name, never as text. Refused: names that are no names or occur twice,
+//! A directory that is spread over shards (HAMT) is one directory here; a path through it reads only the
+//! shards on its way. Paths are followed name by name, never as text. Refused: names that are no names or occur twice,
 //! whatever is neither file, directory nor link, and whatever passes [`MAX_BLOCKS`] or
 //! [`MAX_STRUCTURE_BYTES`].
+
+mod links;
 
 use cid::Cid;
 
 pub use crate::budget::{MAX_BLOCKS, MAX_STRUCTURE_BYTES};
 
 use crate::budget::Budget;
-use crate::tree::{MAX_ENTRIES, Node, TreeError};
+use crate::tree::Node;
 use crate::unixfs::{Link, UnixFs};
 use crate::{BlockStore, Codec, ContentError};
 
@@ -33,7 +36,7 @@ pub struct Entry {
 /// The entries of the directory `cid`, sorted by the bytes of their names.
 ///
 /// Errors: [`ContentError::NotADirectory`], [`ContentError::BlockMissing`] and the refusals of content;
-/// [`ContentError::Tree`] for more than [`MAX_ENTRIES`].
+/// [`ContentError::Tree`] for more than [`crate::tree::MAX_ENTRIES`].
 pub fn list(store: &dyn BlockStore, cid: &Cid) -> Result<Vec<Entry>, ContentError> {
     list_within(store, cid, &mut Budget::new(*cid))
 }
@@ -54,22 +57,9 @@ pub fn resolve(
     names: &[impl AsRef<str>],
 ) -> Result<Cid, ContentError> {
     let mut budget = Budget::new(*root);
-    names
-        .iter()
-        .map(AsRef::as_ref)
-        .try_fold(*root, |cid, name| {
-            let UnixFs::Directory(links) = budget.node(store, &cid)? else {
-                return Err(ContentError::NotADirectory { cid });
-            };
-            links
-                .iter()
-                .find(|link| link.name == name)
-                .map(|link| link.cid)
-                .ok_or_else(|| ContentError::NameNotFound {
-                    directory: cid,
-                    name: name.to_owned(),
-                })
-        })
+    names.iter().try_fold(*root, |cid, name| {
+        links::find(store, &cid, name.as_ref(), &mut budget)
+    })
 }
 
 /// As [`list`], as part of a longer walk.
@@ -78,12 +68,7 @@ pub(crate) fn list_within(
     cid: &Cid,
     budget: &mut Budget,
 ) -> Result<Vec<Entry>, ContentError> {
-    let UnixFs::Directory(links) = budget.node(store, cid)? else {
-        return Err(ContentError::NotADirectory { cid: *cid });
-    };
-    if links.len() > MAX_ENTRIES {
-        return Err(TreeError::TooManyEntries { limit: MAX_ENTRIES }.into());
-    }
+    let links = links::all(store, cid, budget)?.ok_or(ContentError::NotADirectory { cid: *cid })?;
     links
         .into_iter()
         .map(|link| {
@@ -104,17 +89,19 @@ pub(crate) fn list_within(
 
 fn look(store: &dyn BlockStore, cid: &Cid, budget: &mut Budget) -> Result<Node, ContentError> {
     Ok(match budget.node(store, cid)? {
-        UnixFs::Directory(_) => Node::Directory,
+        UnixFs::Directory(_) | UnixFs::Shard(_) => Node::Directory,
         UnixFs::Link { target } => Node::Link { target },
         UnixFs::File { bytes, .. } => Node::File { bytes },
     })
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
+#[allow(clippy::unwrap_used, clippy::indexing_slicing)]
 mod tests {
     use super::*;
-    use crate::unixfs::{Stored, directory_block, file_block, link_block};
+    use crate::unixfs::{
+        Stored, directory_block, file_block, link_block, name_hash, shard_block, slot_of,
+    };
     use crate::{Block, MemoryStore};
 
     fn put(store: &MemoryStore, made: (Block, Stored)) -> Stored {
@@ -219,5 +206,99 @@ mod tests {
                 "{names:?}"
             );
         }
+    }
+
+    /// Stores a sharded directory of the slots `links`, each an entry or, without a name, a shard.
+    fn shard(store: &MemoryStore, links: &[(u8, &str, &Stored)]) -> Stored {
+        let links: Vec<_> = links
+            .iter()
+            .map(|(slot, name, to)| (*slot, *name, (*to).clone()))
+            .collect();
+        put(store, shard_block(&links).unwrap())
+    }
+
+    fn first_slot(name: &str) -> u8 {
+        slot_of(name_hash(name), 0)
+    }
+
+    #[test]
+    fn an_entry_where_its_hash_does_not_say_is_refused_and_not_found() {
+        let store = MemoryStore::default();
+        let file = leaf(&store, b"x");
+        let (right, wrong) = (first_slot("a"), first_slot("a") ^ 1);
+        let honest = shard(&store, &[(right, "a", &file)]);
+        assert_eq!(list(&store, &honest.cid).unwrap().len(), 1);
+        assert_eq!(resolve(&store, &honest.cid, &["a"]).unwrap(), file.cid);
+        let below = shard(&store, &[(slot_of(name_hash("a"), 1), "a", &file)]);
+        let nested = shard(&store, &[(right, "", &below)]);
+        assert_eq!(resolve(&store, &nested.cid, &["a"]).unwrap(), file.cid);
+        for root in [
+            shard(&store, &[(wrong, "a", &file)]),
+            shard(&store, &[(wrong, "", &below)]),
+            shard(&store, &[(right, "", &honest)]),
+            below,
+        ] {
+            let refused = list(&store, &root.cid);
+            assert!(
+                matches!(refused, Err(ContentError::Malformed { .. })),
+                "{refused:?}"
+            );
+            let refused = resolve(&store, &root.cid, &["a"]);
+            assert!(matches!(refused, Err(ContentError::NameNotFound { .. })));
+        }
+    }
+
+    #[test]
+    fn what_lies_below_a_shard_must_be_a_shard_and_not_too_deep() {
+        let store = MemoryStore::default();
+        let hash = name_hash("a").to_be_bytes();
+        for odd in [
+            leaf(&store, b"x"),
+            directory(&store, &[]),
+            put(&store, link_block("x").unwrap()),
+        ] {
+            let root = shard(&store, &[(hash[0], "", &odd)]);
+            for refused in [
+                list(&store, &root.cid).map(drop),
+                resolve(&store, &root.cid, &["a"]).map(drop),
+            ] {
+                assert!(matches!(refused, Err(ContentError::Malformed { .. })));
+            }
+        }
+        let mut deep = shard(&store, &[(hash[7], "a", &leaf(&store, b"x"))]);
+        for slot in hash[..7].iter().rev() {
+            deep = shard(&store, &[(*slot, "", &deep)]);
+        }
+        assert_eq!(list(&store, &deep.cid).unwrap().len(), 1);
+        assert!(resolve(&store, &deep.cid, &["a"]).is_ok());
+        let mut deep = shard(&store, &[]);
+        for slot in [0].iter().chain(hash.iter().rev()) {
+            deep = shard(&store, &[(*slot, "", &deep)]);
+        }
+        let refused = list(&store, &deep.cid);
+        assert!(matches!(refused, Err(ContentError::Malformed { .. })));
+        let refused = resolve(&store, &deep.cid, &["a"]);
+        assert!(matches!(refused, Err(ContentError::NameNotFound { .. })));
+    }
+
+    #[test]
+    fn shards_that_multiply_end_at_the_limit_of_structure() {
+        let store = MemoryStore::default();
+        let mut below = shard(&store, &[]);
+        for _ in 0..6 {
+            let links: Vec<_> = (0..=u8::MAX).map(|slot| (slot, "", &below)).collect();
+            below = shard(&store, &links);
+        }
+        let mut budget = Budget::new(below.cid);
+        budget.structure_bytes_left = 1_000_000;
+        let refused = list_within(&store, &below.cid, &mut budget);
+        assert!(matches!(
+            refused,
+            Err(ContentError::TooMuchStructure { .. })
+        ));
+        let mut budget = Budget::new(below.cid);
+        budget.blocks_left = 1000;
+        let refused = list_within(&store, &below.cid, &mut budget);
+        assert!(matches!(refused, Err(ContentError::TooManyBlocks { .. })));
     }
 }

@@ -7,7 +7,7 @@
 //! habit: it cannot be made from bytes that do not hash to its CID.
 //!
 //! What this crate refuses: hashes other than sha2-256, codecs other than `raw`, `dag-pb`,
-//! `dag-cbor` and `dag-json`, blocks beyond [`MAX_BLOCK_BYTES`], sharded (HAMT) directories, names that a file system could read as
+//! `dag-cbor` and `dag-json`, blocks beyond [`MAX_BLOCK_BYTES`], names that a file system could read as
 //! something else than a name, links that lead out of their tree, and anything that passes a limit.
 //! It knows neither libp2p nor Wasm, and it opens no connection.
 //!
@@ -35,7 +35,7 @@ pub mod tree;
 mod unixfs;
 
 pub use block::{Block, Codec, MAX_BLOCK_BYTES};
-pub use cid::Cid;
+pub use cid::{Cid, Version as CidVersion};
 pub use error::ContentError;
 pub use path::{IpfsPath, MAX_PATH_TEXT_BYTES, parse_cid};
 pub use repo::Repo;

@@ -9,6 +9,7 @@ use ipld_core::ipld::Ipld;
 
 use super::convert::{json, node};
 use super::{DagError, to_json};
+use crate::directory;
 use crate::store::need;
 use crate::unixfs::UnixFs;
 use crate::unixfs::dagpb::PbNode;
@@ -48,7 +49,7 @@ fn follow(
     let (mut cid, mut rest) = (*path.root(), path.names());
     while !rest.is_empty() {
         let block = need(store, &cid)?;
-        match step(&block, rest)? {
+        match step(store, &block, rest)? {
             Step::Link(next, behind) => (cid, rest) = (next, behind),
             Step::Value(value) => {
                 let rest = rest.to_vec();
@@ -68,9 +69,13 @@ enum Step<'a> {
     Value(Ipld),
 }
 
-fn step<'a>(block: &Block, segments: &'a [String]) -> Result<Step<'a>, ContentError> {
+fn step<'a>(
+    store: &dyn BlockStore,
+    block: &Block,
+    segments: &'a [String],
+) -> Result<Step<'a>, ContentError> {
     if Codec::of(block.cid())? == Codec::DagPb {
-        return named_link(block, segments);
+        return named_link(store, block, segments);
     }
     let mut value = node(block)?;
     let mut rest = segments;
@@ -96,19 +101,24 @@ fn child(value: Ipld, segment: &str) -> Option<Ipld> {
     }
 }
 
-fn named_link<'a>(block: &Block, segments: &'a [String]) -> Result<Step<'a>, ContentError> {
+fn named_link<'a>(
+    store: &dyn BlockStore,
+    block: &Block,
+    segments: &'a [String],
+) -> Result<Step<'a>, ContentError> {
+    let (name, behind) = segments
+        .split_first()
+        .map_or(("", segments), |(name, behind)| (name, behind));
     // The links of a sharded directory do not carry the names of its entries.
-    if let Err(sharded @ ContentError::Sharded { .. }) = UnixFs::decode(block) {
-        return Err(sharded);
+    if matches!(UnixFs::decode(block), Ok(UnixFs::Shard(_))) {
+        let cid = directory::resolve(store, block.cid(), &[name])?;
+        return Ok(Step::Link(cid, behind));
     }
     let node = PbNode::decode(block.bytes()).map_err(|Malformed(why)| DagError::Malformed {
         cid: *block.cid(),
         codec: Codec::DagPb,
         why: why.into(),
     })?;
-    let (name, behind) = segments
-        .split_first()
-        .map_or(("", segments), |(name, behind)| (name, behind));
     node.links
         .iter()
         .find(|link| link.is_named && link.name == name)
