@@ -17,6 +17,7 @@ mod pb;
 mod resolve;
 mod walk;
 
+pub(crate) use self::convert::decode;
 pub use self::convert::{MAX_INPUT_BYTES, MAX_VALUES, convert, to_json};
 pub use self::error::DagError;
 pub use self::links::links;

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 
 use cid::Cid;
 
+use crate::car::CarError;
 use crate::dag::DagError;
 use crate::remote::RemoteError;
 use crate::tree::TreeError;
@@ -180,6 +181,9 @@ pub enum ContentError {
     /// Somebody else's store failed.
     #[error(transparent)]
     Remote(#[from] RemoteError),
+    /// A CAR file was refused.
+    #[error(transparent)]
+    Car(#[from] CarError),
     /// A tree of files was refused.
     #[error(transparent)]
     Tree(#[from] TreeError),

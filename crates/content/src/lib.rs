@@ -12,12 +12,13 @@
 //! It knows neither libp2p nor Wasm, and connects to nobody but the servers that the user named.
 //!
 //! In reading order: [`Block`], [`BlockStore`] with [`EmbeddedStore`] and [`MemoryStore`], [`tree`]
-//! (a tree on the local disk), [`import`], [`export`], [`IpfsPath`], [`dag`] (blocks as a graph), and
-//! [`Stack`] with the servers that it asks ([`kubo`], [`remote`]).
+//! (a tree on the local disk), [`import`], [`export`], [`IpfsPath`], [`dag`] (blocks as a graph),
+//! [`car`] (blocks in a file), and [`Stack`] with the servers that it asks ([`kubo`], [`remote`]).
 //!
 //! Everything here blocks on the disk or the network; call it from a thread that may block.
 
 mod block;
+pub mod car;
 pub mod dag;
 mod error;
 pub mod export;

@@ -60,7 +60,7 @@ pub(super) fn json(node: &Ipld) -> Result<String, ContentError> {
     })
 }
 
-fn decode(codec: Codec, bytes: &[u8]) -> Result<Ipld, Box<str>> {
+pub(crate) fn decode(codec: Codec, bytes: &[u8]) -> Result<Ipld, Box<str>> {
     // The scan is also what finds bytes behind a CID, which the decoders drop.
     if Scan::of(codec, bytes)?.values > MAX_VALUES {
         return Err(format!("it has more than {MAX_VALUES} values").into());
