@@ -9,6 +9,7 @@ use cid::Cid;
 
 use crate::car::CarError;
 use crate::dag::DagError;
+use crate::remote::RemoteError;
 use crate::tree::TreeError;
 
 /// Why a block, a store, a path or a tree was refused.
@@ -185,6 +186,23 @@ pub enum ContentError {
     /// A graph of blocks, or data in one, was refused.
     #[error(transparent)]
     Dag(#[from] DagError),
+    /// The store gives blocks and takes none.
+    #[error("{store:?} only gives blocks; put them into a store of your own, or into Kubo")]
+    ReadOnly {
+        /// The store.
+        store: String,
+    },
+    /// Nobody gave the block, and not everybody could say that they do not have it.
+    #[error("nobody gave block {cid}: {reasons}")]
+    NoSource {
+        /// The block that was asked for.
+        cid: Cid,
+        /// What went wrong at each source.
+        reasons: Box<str>,
+    },
+    /// Somebody else's store failed.
+    #[error(transparent)]
+    Remote(#[from] RemoteError),
     /// A CAR file was refused.
     #[error(transparent)]
     Car(#[from] CarError),
