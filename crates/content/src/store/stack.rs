@@ -76,8 +76,8 @@ pub enum Event<'a> {
 /// A call lasts as long as the sources take one after the other, each within its own deadlines.
 pub struct Stack {
     local: Arc<dyn BlockStore>,
-    sources: Vec<Place>,
-    report: Box<dyn Fn(Event<'_>) + Send + Sync>,
+    sources: Arc<[Place]>,
+    report: Arc<dyn Fn(Event<'_>) + Send + Sync>,
 }
 
 /// A source, and until when it is left alone and why.
@@ -101,7 +101,16 @@ impl Stack {
         Self {
             local,
             sources: sources.into_iter().map(place).collect(),
-            report: Box::new(report),
+            report: Arc::new(report),
+        }
+    }
+
+    /// The same sources behind another store of our own.
+    pub fn with_local(&self, local: Arc<dyn BlockStore>) -> Self {
+        Self {
+            local,
+            sources: self.sources.clone(),
+            report: self.report.clone(),
         }
     }
 
