@@ -122,7 +122,7 @@ impl Stack {
     /// What the first source gives that has it, verified.
     fn get_remote(&self, cid: &Cid) -> Result<Option<Block>, ContentError> {
         let mut failures = Vec::new();
-        for place in &self.sources {
+        for place in self.sources.iter() {
             match self.ask(place, cid, |source| source.get(cid)) {
                 Ok(Some(block)) => return Ok(Some(block)),
                 Ok(None) => {}
@@ -219,7 +219,7 @@ impl BlockStore for Stack {
             return Ok(true);
         }
         let mut failures = Vec::new();
-        for place in &self.sources {
+        for place in self.sources.iter() {
             match self.ask(place, cid, |source| source.has(cid)) {
                 Ok(true) => return Ok(true),
                 Ok(false) => {}
