@@ -9,6 +9,7 @@ use cid::Cid;
 
 use crate::car::CarError;
 use crate::dag::DagError;
+use crate::pins::PinError;
 use crate::tree::TreeError;
 
 /// Why a block, a store, a path or a tree was refused.
@@ -138,6 +139,16 @@ pub enum ContentError {
         /// Its permission bits.
         mode: u32,
     },
+    /// Content is being added to the store, and what of it is not pinned yet would be lost; or somebody
+    /// else collects already.
+    #[error(
+        "the store is in use: content is being added, or garbage collected; wait for that to end, or \
+         stop it, and collect again"
+    )]
+    StoreBusy,
+    /// Garbage is being collected, and has been for longer than a writer waits.
+    #[error("garbage is being collected in the store; wait for that to end and try again")]
+    StoreCollecting,
     /// The place to export to holds something already.
     #[error("{path:?} exists and is not an empty directory; name a new one")]
     DestinationOccupied {
@@ -166,6 +177,9 @@ pub enum ContentError {
     /// A CAR file was refused.
     #[error(transparent)]
     Car(#[from] CarError),
+    /// A pin was refused.
+    #[error(transparent)]
+    Pin(#[from] PinError),
     /// A tree of files was refused.
     #[error(transparent)]
     Tree(#[from] TreeError),

@@ -13,7 +13,7 @@
 //!
 //! In reading order: [`Block`], [`BlockStore`] with [`EmbeddedStore`] and [`MemoryStore`], [`tree`]
 //! (a tree on the local disk), [`import`], [`export`], [`IpfsPath`], [`dag`] (blocks as a
-//! graph), and [`car`] (blocks in a file).
+//! graph), [`car`] (blocks in a file), [`pins`] (what stays) and [`gc`] (what goes).
 //!
 //! Everything here blocks on the disk; call it from a thread that may block.
 
@@ -22,8 +22,10 @@ pub mod car;
 pub mod dag;
 mod error;
 pub mod export;
+pub mod gc;
 pub mod import;
 mod path;
+pub mod pins;
 mod store;
 pub mod tree;
 mod unixfs;
@@ -32,4 +34,4 @@ pub use block::{Block, Codec, MAX_BLOCK_BYTES};
 pub use cid::Cid;
 pub use error::ContentError;
 pub use path::{IpfsPath, MAX_PATH_TEXT_BYTES, parse_cid};
-pub use store::{BlockStore, EmbeddedStore, MemoryStore};
+pub use store::{BlockStore, EmbeddedStore, MemoryStore, Writing};

@@ -5,14 +5,15 @@
 //! which means that it hashed what it read. A block that is not there is an answer (`None`), not an error,
 //! so that stores can be asked one after the other.
 //!
-//! Not here: reaching other machines, pins, and throwing anything away.
+//! Not here: reaching other machines, and throwing anything away.
 
 mod embedded;
 mod memory;
 
 use cid::Cid;
 
-pub use embedded::EmbeddedStore;
+pub(crate) use embedded::Lock;
+pub use embedded::{EmbeddedStore, Writing};
 pub use memory::MemoryStore;
 
 use crate::{Block, ContentError};
