@@ -18,11 +18,12 @@ mod stack;
 
 use cid::Cid;
 
-pub use embedded::EmbeddedStore;
+pub(crate) use embedded::Lock;
+pub use embedded::{EmbeddedStore, Writing};
 pub use gateway::GatewayStore;
 pub use kubo::KuboStore;
 pub use memory::MemoryStore;
-pub use stack::{Event, Source, Stack};
+pub use stack::{Event, FetchHook, Source, Stack};
 
 use crate::{Block, ContentError};
 
