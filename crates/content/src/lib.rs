@@ -39,5 +39,6 @@ pub use cid::{Cid, Version as CidVersion};
 pub use error::ContentError;
 pub use path::{IpfsPath, MAX_PATH_TEXT_BYTES, parse_cid};
 pub use store::{
-    BlockStore, EmbeddedStore, Event, GatewayStore, KuboStore, MemoryStore, Source, Stack,
+    BlockStore, EmbeddedStore, Event, FetchHook, GatewayStore, KuboStore, MemoryStore, Source,
+    Stack,
 };

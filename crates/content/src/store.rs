@@ -22,7 +22,7 @@ pub use embedded::EmbeddedStore;
 pub use gateway::GatewayStore;
 pub use kubo::KuboStore;
 pub use memory::MemoryStore;
-pub use stack::{Event, Source, Stack};
+pub use stack::{Event, FetchHook, Source, Stack};
 
 use crate::{Block, ContentError};
 
