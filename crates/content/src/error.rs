@@ -217,6 +217,12 @@ pub enum ContentError {
         /// What went wrong at each source.
         reasons: Box<str>,
     },
+    /// A CAR that was sent for a root is full of other things.
+    #[error("the CAR that came for {root} holds mostly blocks that are not below it")]
+    StrayBlocks {
+        /// The root.
+        root: Cid,
+    },
     /// Somebody else's store failed.
     #[error(transparent)]
     Remote(#[from] RemoteError),

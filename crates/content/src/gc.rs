@@ -154,7 +154,10 @@ pub fn remove(store: &EmbeddedStore, cid: &Cid, patience: Duration) -> Result<()
     let mut marks = Marks::new(store);
     for pin in store.pins().list()? {
         marks.pin(&pin, &mut |_| {})?;
-        if CODECS.iter().any(|codec| marks.marked.contains(&(wanted, *codec))) {
+        if CODECS
+            .iter()
+            .any(|codec| marks.marked.contains(&(wanted, *codec)))
+        {
             return Err(PinError::Kept {
                 cid: *cid,
                 name: pin.name.into(),

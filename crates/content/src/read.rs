@@ -115,7 +115,11 @@ impl File {
 
     /// Fills `buffer` with what stands at `offset`. [`ContentError::Read`] if the file ends before. Errors: as
     /// [`File::read_at`].
-    pub fn read_exact_at(&self, mut offset: u64, mut buffer: &mut [u8]) -> Result<(), ContentError> {
+    pub fn read_exact_at(
+        &self,
+        mut offset: u64,
+        mut buffer: &mut [u8],
+    ) -> Result<(), ContentError> {
         while !buffer.is_empty() {
             let read = self.read_at(offset, buffer)?;
             if read == 0 {

@@ -17,6 +17,9 @@ use super::{Deadlines, Download, Fault, Phase, RemoteError};
 /// The most of a refusal that is read, in bytes: more than any message, and no page is loaded whole.
 const MAX_REFUSAL_BYTES: u64 = 16 * 1024;
 
+/// How many connections are kept for the next request: as many as a fetch has threads.
+const MAX_IDLE_CONNECTIONS: usize = 8;
+
 /// What kind of server it is, which decides what to advise.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Server {
@@ -245,6 +248,7 @@ fn config(deadlines: &Deadlines, whole: Duration) -> ureq::config::Config {
         .timeout_recv_response(Some(deadlines.answer))
         .timeout_per_write(Some(deadlines.progress))
         .timeout_global(Some(whole))
+        .max_idle_connections_per_host(MAX_IDLE_CONNECTIONS)
         .build()
 }
 

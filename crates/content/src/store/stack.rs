@@ -12,12 +12,15 @@
 //! Refused: writing to sources. [`put`](BlockStore::put) keeps a block in our own store alone; giving
 //! blocks to others is a deed of its own.
 
+mod fetch;
+
 use std::io::Read;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use cid::Cid;
 
+pub use self::fetch::Hook as FetchHook;
 use crate::{Block, BlockStore, ContentError};
 
 /// For how long a source that is not there is left alone. Long enough that a whole run without a daemon
@@ -61,13 +64,6 @@ pub enum Event<'a> {
         cid: &'a Cid,
         /// Why.
         error: &'a ContentError,
-    },
-    /// A block came from a source, and is verified.
-    Came {
-        /// The source.
-        source: &'a str,
-        /// Its size in bytes.
-        bytes: u64,
     },
 }
 
@@ -123,7 +119,7 @@ impl Stack {
     fn get_remote(&self, cid: &Cid) -> Result<Option<Block>, ContentError> {
         let mut failures = Vec::new();
         for place in self.sources.iter() {
-            match self.ask(place, cid, |source| source.get(cid)) {
+            match self.ask(place, |source| source.get(cid)) {
                 Ok(Some(block)) => return Ok(Some(block)),
                 Ok(None) => {}
                 Err(why) => failures.push(why),
@@ -136,7 +132,6 @@ impl Stack {
     fn ask<T>(
         &self,
         place: &Place,
-        cid: &Cid,
         question: impl FnOnce(&dyn Source) -> Result<T, ContentError>,
     ) -> Result<T, String> {
         if let Some(why) = place.resting() {
@@ -144,7 +139,7 @@ impl Stack {
         }
         question(&*place.source).map_err(|error| {
             let source = place.source.name();
-            if matches!(error, ContentError::BlockCorrupt { .. }) {
+            if let ContentError::BlockCorrupt { cid } = &error {
                 (self.report)(Event::Lied { source, cid });
                 return format!("{source:?} gave other bytes than those of the block");
             }
@@ -220,7 +215,7 @@ impl BlockStore for Stack {
         }
         let mut failures = Vec::new();
         for place in self.sources.iter() {
-            match self.ask(place, cid, |source| source.has(cid)) {
+            match self.ask(place, |source| source.has(cid)) {
                 Ok(true) => return Ok(true),
                 Ok(false) => {}
                 Err(why) => failures.push(why),
