@@ -161,7 +161,7 @@ interface Pin @0xcc47750603954394 {
 
   rm @2 (cid :Data, name :Text) -> ();
   verify @3 (cid :Data) -> (missing :List(Data), blocks :UInt64);
-  # Reads everything below a pinned CID, and tells which blocks are not there or broken: at most 1024 of them.
+  # Reads everything below a pinned CID, and tells which blocks are not there or broken: at most 64 of them.
 
   isPinned @4 (cid :Data) -> (pinned :Bool, name :Text);
 }

@@ -23,7 +23,7 @@ use capnp::capability::Rc;
 use cell::{Budget, Charge, Resource};
 use content::{Cid, ContentError, Repo};
 use schema::ipfs_capnp::client;
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::byte_stream::{ByteStream, Carrier};
 use crate::ipfs::{Ipfs, Metered, Places, Scope, ScopeError};
@@ -35,6 +35,9 @@ const MAX_INLINE_BYTES: u64 = super::byte_stream::MAX_READ_BYTES as u64;
 /// Topics that one holder may be subscribed to at a time.
 const MAX_SUBSCRIPTIONS: usize = 16;
 
+/// CARs that one holder may have on their way at a time. Each remembers which blocks have passed.
+const MAX_CARS: usize = 4;
+
 /// One holder's access to content.
 pub struct Desk {
     ipfs: Arc<Ipfs>,
@@ -42,6 +45,7 @@ pub struct Desk {
     scope: Scope,
     places: Places,
     subscriptions: Arc<Semaphore>,
+    cars: Arc<Semaphore>,
     budget: Budget,
     spawner: Spawner,
 }
@@ -57,7 +61,7 @@ pub struct Holder {
 }
 
 /// The content of a node, as this holder may use it.
-pub fn client(ipfs: Arc<Ipfs>, holder: Holder) -> client::Client {
+pub fn client(ipfs: Arc<Ipfs>, scope: Scope, holder: Holder) -> client::Client {
     let Holder {
         budget,
         added,
@@ -69,8 +73,9 @@ pub fn client(ipfs: Arc<Ipfs>, holder: Holder) -> client::Client {
         places: ipfs.places(),
         repo,
         ipfs,
-        scope: Scope::default(),
+        scope,
         subscriptions: Arc::new(Semaphore::new(MAX_SUBSCRIPTIONS)),
+        cars: Arc::new(Semaphore::new(MAX_CARS)),
         budget,
         spawner,
     });
@@ -118,6 +123,16 @@ impl Desk {
     /// Checks that more than what is below paths may be seen.
     fn may_reach_beyond(&self, call: &str) -> capnp::Result<()> {
         self.scope.reaches_beyond().map_err(out_of_scope(call))
+    }
+
+    /// A place for a CAR.
+    fn car(&self, call: &str) -> capnp::Result<OwnedSemaphorePermit> {
+        let place = self.cars.clone().try_acquire_owned();
+        place.map_err(|_| {
+            capnp::Error::overloaded(format!(
+                "{call}: limit: {MAX_CARS} CARs are on their way; wait for one to end"
+            ))
+        })
     }
 
     /// A stream that counts in the holder's budget.
@@ -222,6 +237,7 @@ impl client::Server for Client {
             scope: scope.map_err(out_of_scope("attenuate"))?,
             places: desk.places.clone(),
             subscriptions: desk.subscriptions.clone(),
+            cars: desk.cars.clone(),
             budget: desk.budget.clone(),
             spawner: desk.spawner.clone(),
         };

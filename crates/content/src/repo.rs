@@ -301,6 +301,18 @@ impl Repo {
         Ok(pins.into_iter().find(|pin| pin.cid.hash() == cid.hash()))
     }
 
+    /// A pin of this CID. Errors: [`PinError::NotPinned`](pins::PinError::NotPinned).
+    pub fn pin_of(&self, namespace: Option<&str>, cid: &Cid) -> Result<Pin, ContentError> {
+        let found = self.kept_by(namespace, cid)?;
+        found.ok_or_else(|| {
+            pins::PinError::NotPinned {
+                name: "".into(),
+                cid: *cid,
+            }
+            .into()
+        })
+    }
+
     /// Reads everything that a pin keeps, here alone. Errors: as [`pins::verify`].
     pub fn verify(&self, pin: &Pin) -> Result<Health, ContentError> {
         pins::verify(&*self.embedded, pin, &Limits::default())
