@@ -58,6 +58,13 @@ pub enum Event<'a> {
         /// Why.
         error: &'a ContentError,
     },
+    /// A block came from a source, and is what was asked for.
+    Came {
+        /// The source.
+        source: &'a str,
+        /// Its size in bytes.
+        bytes: u64,
+    },
     /// A block came from a source, and our own store could not keep it.
     NotKept {
         /// The block.
@@ -120,12 +127,22 @@ impl Stack {
         let mut failures = Vec::new();
         for place in self.sources.iter() {
             match self.ask(place, |source| source.get(cid)) {
-                Ok(Some(block)) => return Ok(Some(block)),
+                Ok(Some(block)) => {
+                    self.came(place, &block);
+                    return Ok(Some(block));
+                }
                 Ok(None) => {}
                 Err(why) => failures.push(why),
             }
         }
         none_or(*cid, failures)
+    }
+
+    fn came(&self, place: &Place, block: &Block) {
+        (self.report)(Event::Came {
+            source: place.source.name(),
+            bytes: block.bytes().len() as u64,
+        });
     }
 
     /// Asks one source, unless it rests. Failures are reported, and returned as text.
