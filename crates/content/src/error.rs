@@ -10,6 +10,7 @@ use cid::Cid;
 use crate::car::CarError;
 use crate::dag::DagError;
 use crate::pins::PinError;
+use crate::remote::RemoteError;
 use crate::tree::TreeError;
 
 /// Why a block, a store, a path or a tree was refused.
@@ -63,19 +64,35 @@ pub enum ContentError {
         /// What is wrong with it.
         why: &'static str,
     },
-    /// A directory that is split into shards.
-    #[error(
-        "directory {cid} is sharded (HAMT), which is not supported; add it again with fewer entries"
-    )]
-    Sharded {
-        /// The root of the sharded directory.
+    /// A file, or a part of one, is not as large as whoever points at it says.
+    #[error("{cid} has {found} bytes and was listed with {listed}; publish it again")]
+    SizeDiffers {
+        /// The file or part.
         cid: Cid,
+        /// The size that it was listed with, in bytes.
+        listed: u64,
+        /// Its size in bytes.
+        found: u64,
     },
-    /// A local directory that would have to be sharded to get the CID that Kubo gives it.
-    #[error("directory {path:?} has too many entries for one block; split it into subdirectories")]
-    DirectoryTooBig {
-        /// The directory, relative to the tree.
-        path: String,
+    /// A directory that is split into shards in another way than Kubo's.
+    #[error(
+        "directory {cid} is sharded by hash 0x{hash:x} and {fan_out} slots; add it again with Kubo's defaults (0x22, 256)"
+    )]
+    UnsupportedSharding {
+        /// The root of the sharded directory, or a shard of it.
+        cid: Cid,
+        /// The multicodec of its hash; 0 if it does not say.
+        hash: u64,
+        /// The slots of a shard; 0 if it does not say.
+        fan_out: u64,
+    },
+    /// Two names of a large directory cannot be told apart by the hash that it would be ordered by.
+    #[error("{first:?} and {second:?} have the same hash; rename one of them")]
+    NamesCollide {
+        /// One name.
+        first: String,
+        /// The other.
+        second: String,
     },
     /// Reading took more blocks than an honest tree of that size has.
     #[error("{cid} has more than {limit} blocks; publish it in smaller parts")]
@@ -174,12 +191,38 @@ pub enum ContentError {
     /// A graph of blocks, or data in one, was refused.
     #[error(transparent)]
     Dag(#[from] DagError),
+    /// The store gives blocks and takes none.
+    #[error("{store:?} only gives blocks; put them into a store of your own, or into Kubo")]
+    ReadOnly {
+        /// The store.
+        store: String,
+    },
+    /// Nobody gave the block, and not everybody could say that they do not have it.
+    #[error("nobody gave block {cid}: {reasons}")]
+    NoSource {
+        /// The block that was asked for.
+        cid: Cid,
+        /// What went wrong at each source.
+        reasons: Box<str>,
+    },
+    /// A CAR that was sent for a root is full of other things.
+    #[error("the CAR that came for {root} holds mostly blocks that are not below it")]
+    StrayBlocks {
+        /// The root.
+        root: Cid,
+    },
+    /// Somebody else's store failed.
+    #[error(transparent)]
+    Remote(#[from] RemoteError),
     /// A CAR file was refused.
     #[error(transparent)]
     Car(#[from] CarError),
     /// A pin was refused.
     #[error(transparent)]
     Pin(#[from] PinError),
+    /// Whoever asked for it had it stopped.
+    #[error("stopped half-way; what is stored already is not stored again next time")]
+    Cancelled,
     /// A tree of files was refused.
     #[error(transparent)]
     Tree(#[from] TreeError),

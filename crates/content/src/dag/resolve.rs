@@ -97,10 +97,6 @@ fn child(value: Ipld, segment: &str) -> Option<Ipld> {
 }
 
 fn named_link<'a>(block: &Block, segments: &'a [String]) -> Result<Step<'a>, ContentError> {
-    // The links of a sharded directory do not carry the names of its entries.
-    if let Err(sharded @ ContentError::Sharded { .. }) = UnixFs::decode(block) {
-        return Err(sharded);
-    }
     let node = PbNode::decode(block.bytes()).map_err(|Malformed(why)| DagError::Malformed {
         cid: *block.cid(),
         codec: Codec::DagPb,
@@ -109,6 +105,10 @@ fn named_link<'a>(block: &Block, segments: &'a [String]) -> Result<Step<'a>, Con
     let (name, behind) = segments
         .split_first()
         .map_or(("", segments), |(name, behind)| (name, behind));
+    // The links of a sharded directory do not carry the names of its entries.
+    if matches!(UnixFs::decode(block), Ok(UnixFs::Shard(_))) {
+        return Err(not_found(block, name));
+    }
     node.links
         .iter()
         .find(|link| link.is_named && link.name == name)
