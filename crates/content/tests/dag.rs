@@ -119,6 +119,13 @@ fn what_a_codec_has_no_form_for_is_refused() {
             "{json}"
         );
     }
+    // {"/": "<CID>"} as data is no link and must not be shown as one.
+    let text = [&b"\xa1\x61/\x78\x3b"[..], LEAF.as_bytes()].concat();
+    let refused = dag::to_json(&Block::new(Codec::DagCbor, text).unwrap());
+    assert!(matches!(
+        refused,
+        Err(ContentError::Dag(DagError::NotExpressible { .. }))
+    ));
     let long = vec![b' '; dag::MAX_INPUT_BYTES + 1];
     let refused = dag::convert(Codec::DagJson, &long, Codec::DagCbor);
     assert!(matches!(
