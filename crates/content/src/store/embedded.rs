@@ -98,10 +98,16 @@ impl BlockStore for EmbeddedStore {
         if read(&file)?.is_some_and(|kept| kept == *block.bytes()) {
             return Ok(());
         }
-        create_private(&shard)?;
         let failed = |error| ContentError::io(&file, "writing the block")(error);
         let mut incoming = tempfile::NamedTempFile::new_in(&self.incoming).map_err(failed)?;
         incoming.write_all(block.bytes()).map_err(failed)?;
+        let incoming = match incoming.persist(&file) {
+            Ok(_) => return Ok(()),
+            Err(refused) if refused.error.kind() == io::ErrorKind::NotFound => refused.file,
+            Err(refused) => return Err(failed(refused.error)),
+        };
+        // The first block of its directory.
+        create_private(&shard)?;
         incoming
             .persist(&file)
             .map_err(|error| failed(error.error))?;
