@@ -61,6 +61,7 @@ pub(super) fn write(
             written: 0,
             done: BTreeMap::new(),
             over: false,
+            waiting: 0,
         }),
         changed: Condvar::new(),
     };
@@ -72,8 +73,10 @@ pub(super) fn write(
                 .spawn_scoped(scope, || ahead.help());
         }
         let result = ahead.write(writer);
-        ahead.lock().over = true;
-        ahead.changed.notify_all();
+        let mut state = ahead.lock();
+        state.over = true;
+        ahead.wake(&state);
+        drop(state);
         result
     })
 }
@@ -165,6 +168,8 @@ struct State<'a> {
     done: BTreeMap<u64, Result<Bytes, ContentError>>,
     /// No further piece is given out.
     over: bool,
+    /// Threads that wait for a change. Waking nobody would be a system call as well.
+    waiting: usize,
 }
 
 impl<'a> Ahead<'a> {
@@ -173,10 +178,20 @@ impl<'a> Ahead<'a> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn wait<'b>(&self, state: MutexGuard<'b, State<'a>>) -> MutexGuard<'b, State<'a>> {
-        self.changed
+    fn wait<'b>(&self, mut state: MutexGuard<'b, State<'a>>) -> MutexGuard<'b, State<'a>> {
+        state.waiting += 1;
+        let mut state = self
+            .changed
             .wait(state)
-            .unwrap_or_else(PoisonError::into_inner)
+            .unwrap_or_else(PoisonError::into_inner);
+        state.waiting -= 1;
+        state
+    }
+
+    fn wake(&self, state: &State<'a>) {
+        if state.waiting > 0 {
+            self.changed.notify_all();
+        }
     }
 
     fn help(&self) {
@@ -196,7 +211,7 @@ impl<'a> Ahead<'a> {
         let read = match state.walk.next() {
             Ok(None) => {
                 state.over = true;
-                self.changed.notify_all();
+                self.wake(&state);
                 return state;
             }
             Ok(Some(piece)) => {
@@ -213,7 +228,7 @@ impl<'a> Ahead<'a> {
             }
         };
         state.done.insert(number, read);
-        self.changed.notify_all();
+        self.wake(&state);
         state
     }
 
@@ -223,7 +238,7 @@ impl<'a> Ahead<'a> {
             let number = state.written;
             if let Some(read) = state.done.remove(&number) {
                 state.written += 1;
-                self.changed.notify_all();
+                self.wake(&state);
                 drop(state);
                 writer.write_all(&read?).map_err(ContentError::Write)?;
                 state = self.lock();

@@ -139,10 +139,11 @@ fn read(file: &Path) -> Result<Option<Vec<u8>>, ContentError> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         other => other.map_err(failed)?,
     };
-    let mut bytes = Vec::new();
-    open.take(MAX_BLOCK_BYTES as u64 + 1)
-        .read_to_end(&mut bytes)
-        .map_err(failed)?;
+    // All at once: a vector that grows would copy most of it again.
+    let limit = MAX_BLOCK_BYTES as u64 + 1;
+    let found = open.metadata().map_err(failed)?.len().min(limit);
+    let mut bytes = Vec::with_capacity(usize::try_from(found).unwrap_or_default());
+    open.take(limit).read_to_end(&mut bytes).map_err(failed)?;
     Ok(Some(bytes))
 }
 
