@@ -228,7 +228,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::unixfs::{Stored, directory_block, file_block, link_block};
+    use crate::unixfs::{Stored, directory_block, file_block, leaf_block, link_block};
     use crate::{Block, Codec, MemoryStore};
 
     /// Counts what is read of it.
@@ -422,11 +422,17 @@ mod tests {
     #[derive(Clone, Debug)]
     enum Shape {
         Leaf(Vec<u8>),
+        /// A leaf of version 0.
+        Wrapped(Vec<u8>),
         Node(Vec<Shape>),
     }
 
     fn shapes() -> impl Strategy<Value = Shape> {
-        let leaf = proptest::collection::vec(any::<u8>(), 0..9).prop_map(Shape::Leaf);
+        let content = || proptest::collection::vec(any::<u8>(), 0..9);
+        let leaf = prop_oneof![
+            content().prop_map(Shape::Leaf),
+            content().prop_map(Shape::Wrapped)
+        ];
         leaf.prop_recursive(5, 60, 5, |below| {
             proptest::collection::vec(below, 0..5).prop_map(Shape::Node)
         })
@@ -437,6 +443,10 @@ mod tests {
             Shape::Leaf(content) => {
                 bytes.extend_from_slice(content);
                 leaf(store, content)
+            }
+            Shape::Wrapped(content) => {
+                bytes.extend_from_slice(content);
+                put(store, leaf_block(content).unwrap())
             }
             Shape::Node(parts) => {
                 let parts: Vec<_> = parts
@@ -466,6 +476,35 @@ mod tests {
                 let read = file.read_at(at, &mut buffer).unwrap();
                 let rest = bytes.get(at as usize..).unwrap_or_default();
                 prop_assert_eq!(&buffer[..read], &rest[..count.min(rest.len())]);
+            }
+        }
+
+        /// Somebody writes another node in the place of an honest one, and whoever reads it gets what it
+        /// says or a refusal, but the same in every way of reading.
+        #[test]
+        fn nodes_that_were_meddled_with_read_the_same_in_every_way(
+            shape in shapes(),
+            at in any::<proptest::sample::Index>(),
+            byte in any::<u8>(),
+        ) {
+            let store = Arc::new(MemoryStore::default());
+            let root = store_shape(&*store, &shape, &mut Vec::new());
+            let mut bytes = store.get(&root.cid).unwrap().unwrap().bytes().to_vec();
+            prop_assume!(!bytes.is_empty());
+            let at = at.index(bytes.len());
+            bytes[at] = byte;
+            let block = Block::new(Codec::of(&root.cid).unwrap(), bytes).unwrap();
+            store.put(&block).unwrap();
+            let mut exported = Vec::new();
+            let whole = crate::export::file(&*store, block.cid(), &mut exported);
+            let read = File::open(store, block.cid()).and_then(|file| {
+                let mut bytes = vec![0; file.bytes().min(1000) as usize];
+                let read = file.read_at(0, &mut bytes)?;
+                assert_eq!(read, bytes.len());
+                Ok(bytes)
+            });
+            if whole.is_ok() {
+                prop_assert_eq!(read.unwrap(), exported);
             }
         }
     }

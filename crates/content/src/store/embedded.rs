@@ -105,10 +105,16 @@ impl BlockStore for EmbeddedStore {
         if read(&file)?.is_some_and(|kept| kept == *block.bytes()) {
             return Ok(());
         }
-        create_private(&shard)?;
         let failed = |error| ContentError::io(&file, "writing the block")(error);
         let mut incoming = tempfile::NamedTempFile::new_in(&self.incoming).map_err(failed)?;
         incoming.write_all(block.bytes()).map_err(failed)?;
+        let incoming = match incoming.persist(&file) {
+            Ok(_) => return Ok(()),
+            Err(refused) if refused.error.kind() == io::ErrorKind::NotFound => refused.file,
+            Err(refused) => return Err(failed(refused.error)),
+        };
+        // The first block of its directory.
+        create_private(&shard)?;
         incoming
             .persist(&file)
             .map_err(|error| failed(error.error))?;
@@ -140,10 +146,11 @@ fn read(file: &Path) -> Result<Option<Vec<u8>>, ContentError> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         other => other.map_err(failed)?,
     };
-    let mut bytes = Vec::new();
-    open.take(MAX_BLOCK_BYTES as u64 + 1)
-        .read_to_end(&mut bytes)
-        .map_err(failed)?;
+    // All at once: a vector that grows would copy most of it again.
+    let limit = MAX_BLOCK_BYTES as u64 + 1;
+    let found = open.metadata().map_err(failed)?.len().min(limit);
+    let mut bytes = Vec::with_capacity(usize::try_from(found).unwrap_or_default());
+    open.take(limit).read_to_end(&mut bytes).map_err(failed)?;
     Ok(Some(bytes))
 }
 
