@@ -9,7 +9,6 @@ use ipld_core::ipld::Ipld;
 
 use super::convert::{json, node};
 use super::{DagError, to_json};
-use crate::directory;
 use crate::store::need;
 use crate::unixfs::UnixFs;
 use crate::unixfs::dagpb::PbNode;
