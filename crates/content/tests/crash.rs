@@ -113,9 +113,9 @@ fn write(store: &EmbeddedStore, chance: &mut Chance) {
                 let mut file = Vec::new();
                 car::export(&graph, &root, &Limits::default(), &mut file).unwrap();
                 let writing = store.writing().unwrap();
-                let roots = car::import(store, &mut &file[..], &Limits::default()).unwrap();
-                say(&format!("graph {}", roots[0]));
-                pin(store, &writing, chance, roots[0]);
+                let imported = car::import(store, &mut &file[..], &Limits::default()).unwrap();
+                say(&format!("graph {}", imported.roots[0]));
+                pin(store, &writing, chance, imported.roots[0]);
             }
         }
     }
