@@ -45,7 +45,7 @@ pub fn identity(paths: &[PathBuf]) -> String {
 fn take(path: &Path, scratch: &Path, store: &Path) -> anyhow::Result<TempDir> {
     let path: IpfsPath = path.to_string_lossy().trim_end_matches('/').parse()?;
     let store = EmbeddedStore::open(store)?;
-    let cid = export::resolve(&store, path.root(), path.names())?;
+    let cid = content::directory::resolve(&store, path.root(), path.names())?;
     let directory = tempfile::Builder::new()
         .prefix("layer-")
         .tempdir_in(scratch)?;

@@ -57,19 +57,35 @@ pub enum ContentError {
         /// What is wrong with it.
         why: &'static str,
     },
-    /// A directory that is split into shards.
-    #[error(
-        "directory {cid} is sharded (HAMT), which is not supported; add it again with fewer entries"
-    )]
-    Sharded {
-        /// The root of the sharded directory.
+    /// A file, or a part of one, is not as large as whoever points at it says.
+    #[error("{cid} has {found} bytes and was listed with {listed}; publish it again")]
+    SizeDiffers {
+        /// The file or part.
         cid: Cid,
+        /// The size that it was listed with, in bytes.
+        listed: u64,
+        /// Its size in bytes.
+        found: u64,
     },
-    /// A local directory that would have to be sharded to get the CID that Kubo gives it.
-    #[error("directory {path:?} has too many entries for one block; split it into subdirectories")]
-    DirectoryTooBig {
-        /// The directory, relative to the tree.
-        path: String,
+    /// A directory that is split into shards in another way than Kubo's.
+    #[error(
+        "directory {cid} is sharded by hash 0x{hash:x} and {fan_out} slots; add it again with Kubo's defaults (0x22, 256)"
+    )]
+    UnsupportedSharding {
+        /// The root of the sharded directory, or a shard of it.
+        cid: Cid,
+        /// The multicodec of its hash; 0 if it does not say.
+        hash: u64,
+        /// The slots of a shard; 0 if it does not say.
+        fan_out: u64,
+    },
+    /// Two names of a large directory cannot be told apart by the hash that it would be ordered by.
+    #[error("{first:?} and {second:?} have the same hash; rename one of them")]
+    NamesCollide {
+        /// One name.
+        first: String,
+        /// The other.
+        second: String,
     },
     /// Reading took more blocks than an honest tree of that size has.
     #[error("{cid} has more than {limit} blocks; publish it in smaller parts")]
@@ -155,6 +171,9 @@ pub enum ContentError {
     /// A stream that was being exported to could not be written.
     #[error("writing the content: {0}")]
     Write(#[source] io::Error),
+    /// Whoever asked for it had it stopped.
+    #[error("stopped half-way; what is stored already is not stored again next time")]
+    Cancelled,
     /// A tree of files was refused.
     #[error(transparent)]
     Tree(#[from] TreeError),

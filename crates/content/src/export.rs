@@ -1,13 +1,12 @@
-//! Blocks back into bytes: a file into a writer, a directory onto the disk, a path to its CID.
+//! Blocks back into bytes: a file into a writer, a directory onto the disk.
 //!
 //! Every block is verified by the type that carries it; here the *shape* is verified. A file must have
 //! exactly the bytes that its nodes promise. A directory is planned as a whole, names, links and sizes,
-//! before anything is written, and appears under its final name only when it is complete. Paths are
-//! followed name by name, never as text.
+//! before anything is written, and appears under its final name only when it is complete.
 //!
 //! What hostile content cannot do: leave the destination, fill the disk beyond the limits of
 //! [`crate::tree`], or keep us busy with a few blocks that point at each other a million times
-//! ([`MAX_BLOCKS`], [`MAX_STRUCTURE_BYTES`]). Nothing recurses.
+//! ([`directory::MAX_BLOCKS`], [`directory::MAX_STRUCTURE_BYTES`]). Nothing recurses.
 
 use std::collections::HashMap;
 use std::fs;
@@ -17,18 +16,11 @@ use std::path::Path;
 
 use cid::Cid;
 
-use crate::store::need;
+use crate::budget::Budget;
+use crate::directory::{self, Entry};
 use crate::tree::{MAX_TOTAL_BYTES, Node, Tree, TreeError, TreePath, write_tree};
-use crate::unixfs::{Entry, Part, UnixFs};
+use crate::unixfs::{Part, UnixFs};
 use crate::{BlockStore, ContentError};
-
-/// The most blocks that one export reads, a shared one counted each time. The largest tree that is
-/// allowed takes about 140,000 in chunks of 256 KiB, and under this even in chunks of 8 KiB.
-pub const MAX_BLOCKS: u64 = 1 << 20;
-
-/// The most bytes of directories and of the insides of files that one export reads, everything but the
-/// content itself, shared blocks counted each time. The largest tree that is allowed takes some 20 MB.
-pub const MAX_STRUCTURE_BYTES: u64 = 256 * 1024 * 1024;
 
 /// The most parts of a file that wait their turn. An honest file has a few rows of links waiting, at
 /// most some thousand each; this many take 20 MB.
@@ -109,79 +101,6 @@ pub fn to_directory(
     Ok(())
 }
 
-/// The CID that `names` lead to from `root`, one directory after the other. No names: `root` itself,
-/// unread. Errors: [`ContentError::NameNotFound`], [`ContentError::NotADirectory`] (links are not
-/// followed), and the refusals of content.
-pub fn resolve(
-    store: &dyn BlockStore,
-    root: &Cid,
-    names: &[impl AsRef<str>],
-) -> Result<Cid, ContentError> {
-    let mut budget = Budget::new(*root);
-    names
-        .iter()
-        .map(AsRef::as_ref)
-        .try_fold(*root, |cid, name| {
-            let UnixFs::Directory(entries) = budget.node(store, &cid)? else {
-                return Err(ContentError::NotADirectory { cid });
-            };
-            entries
-                .iter()
-                .find(|entry| entry.name == name)
-                .map(|entry| entry.cid)
-                .ok_or_else(|| ContentError::NameNotFound {
-                    directory: cid,
-                    name: name.to_owned(),
-                })
-        })
-}
-
-/// Counts what one call reads.
-struct Budget {
-    root: Cid,
-    blocks_left: u64,
-    structure_bytes_left: u64,
-}
-
-impl Budget {
-    fn new(root: Cid) -> Self {
-        Self {
-            root,
-            blocks_left: MAX_BLOCKS,
-            structure_bytes_left: MAX_STRUCTURE_BYTES,
-        }
-    }
-
-    fn node(&mut self, store: &dyn BlockStore, cid: &Cid) -> Result<UnixFs, ContentError> {
-        self.blocks_left = self
-            .blocks_left
-            .checked_sub(1)
-            .ok_or_else(|| self.too_many())?;
-        let block = need(store, cid)?;
-        let node = UnixFs::decode(&block)?;
-        let content = if let UnixFs::File { inline, .. } = &node {
-            inline.len()
-        } else {
-            0
-        };
-        let structure = block.bytes().len().saturating_sub(content) as u64;
-        self.structure_bytes_left = self.structure_bytes_left.checked_sub(structure).ok_or(
-            ContentError::TooMuchStructure {
-                cid: self.root,
-                limit: MAX_STRUCTURE_BYTES,
-            },
-        )?;
-        Ok(node)
-    }
-
-    fn too_many(&self) -> ContentError {
-        ContentError::TooManyBlocks {
-            cid: self.root,
-            limit: MAX_BLOCKS,
-        }
-    }
-}
-
 /// What is to be written: the tree, and where the bytes of its files are.
 struct Plan {
     tree: Tree,
@@ -195,23 +114,16 @@ fn plan(store: &dyn BlockStore, root: &Cid, budget: &mut Budget) -> Result<Plan,
     };
     // Directories wait by name and are read again in their turn: many may wait, and be large.
     let mut waiting = vec![(TreePath::root(), *root)];
-    while let Some((directory, cid)) = waiting.pop() {
-        let UnixFs::Directory(entries) = budget.node(store, &cid)? else {
-            return Err(ContentError::NotADirectory { cid });
-        };
-        for Entry { name, cid } in entries {
-            let path = directory.child(&name)?;
-            let node = match budget.node(store, &cid)? {
-                UnixFs::Directory(_) => {
-                    waiting.push((path.clone(), cid));
-                    Node::Directory
-                }
-                UnixFs::Link { target } => Node::Link { target },
-                UnixFs::File { bytes, .. } => {
+    while let Some((parent, cid)) = waiting.pop() {
+        for Entry { name, cid, node } in directory::list_within(store, &cid, budget)? {
+            let path = parent.child(&name)?;
+            match node {
+                Node::Directory => waiting.push((path.clone(), cid)),
+                Node::File { bytes } => {
                     plan.files.insert(path.clone(), Part { cid, bytes });
-                    Node::File { bytes }
                 }
-            };
+                Node::Link { .. } => {}
+            }
             plan.tree.insert(path, node)?;
         }
     }
@@ -235,7 +147,11 @@ fn write_file(
                 bytes,
             } => {
                 if bytes != part.bytes {
-                    return Err(malformed("it has another size than the node above it says"));
+                    return Err(ContentError::SizeDiffers {
+                        cid: part.cid,
+                        listed: part.bytes,
+                        found: bytes,
+                    });
                 }
                 writer.write_all(&inline).map_err(ContentError::Write)?;
                 if waiting.len() + parts.len() > MAX_WAITING {
@@ -394,7 +310,7 @@ mod tests {
         let root = put(&store, file_block(&[liar]).unwrap());
         let refused = file(&store, &root.cid, &mut Vec::new());
         assert!(
-            matches!(refused, Err(ContentError::Malformed { .. })),
+            matches!(refused, Err(ContentError::SizeDiffers { .. })),
             "{refused:?}"
         );
     }
@@ -452,30 +368,6 @@ mod tests {
             assert!(
                 matches!(refused, Err(ContentError::DestinationOccupied { .. })),
                 "{path:?}"
-            );
-        }
-    }
-
-    #[test]
-    fn names_are_followed_one_by_one() {
-        let store = MemoryStore::default();
-        let file = leaf(&store, b"x");
-        let link = put(&store, link_block("a").unwrap());
-        let inner = directory(&store, &[("file", &file)]);
-        let root = directory(&store, &[("a", &inner), ("l", &link)]);
-        let to = |names: &[&str]| resolve(&store, &root.cid, names);
-        assert_eq!(to(&[]).unwrap(), root.cid);
-        assert_eq!(to(&["a", "file"]).unwrap(), file.cid);
-        for names in [&[".."][..], &["a", ".."], &["a/file"], &["nope"], &[""]] {
-            assert!(
-                matches!(to(names), Err(ContentError::NameNotFound { .. })),
-                "{names:?}"
-            );
-        }
-        for names in [&["a", "file", "x"][..], &["l", "file"]] {
-            assert!(
-                matches!(to(names), Err(ContentError::NotADirectory { .. })),
-                "{names:?}"
             );
         }
     }

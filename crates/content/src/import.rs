@@ -1,54 +1,147 @@
 //! Files and directories into blocks: what `ipfs add -r --hidden --cid-version=1` would store, under the
-//! very CIDs.
+//! very CIDs, or what it stored before there were such ([`Options::cid_version`]).
 //!
 //! UnixFS with raw leaves: chunks of 256 KiB, at most 174 links to a node, balanced; directories sorted
-//! by the bytes of their names; symbolic links as links. Files whose names begin with a dot are part of a
-//! tree like any other: what is run from a directory and from its CID must be the same.
+//! by the bytes of their names, and from Kubo's own threshold on spread over shards; symbolic links as
+//! links. Files whose names begin with a dot are part of a tree like any other: what is run from a
+//! directory and from its CID must be the same.
 //!
-//! Content streams: a file of any size takes one chunk and a few nodes of memory. Refused: links that
-//! leave, special files, names and sizes beyond the limits of [`crate::tree`], a file that changes while
-//! it is read, and a directory so large that Kubo would shard it.
+//! Content streams, and is hashed and stored by as many threads as there are processors: a tree of any
+//! size takes a chunk for each of them and the list of its names. A block is stored whole or not at all,
+//! and everything below a block before it, so an import that is stopped half-way leaves nothing that looks
+//! whole and is not. Refused: links that leave, special files, names and sizes beyond the limits of
+//! [`crate::tree`], and a file that changes while it is read.
 
 mod balanced;
+mod leaves;
+mod shards;
 
 use std::collections::HashMap;
+use std::fmt;
 use std::fs::{self, File};
 use std::io::{self, Read};
+use std::ops::ControlFlow;
 use std::path::Path;
+use std::sync::Arc;
 
 use cid::Cid;
 
-use self::balanced::{Builder, Layout};
+use self::balanced::Layout;
+use self::leaves::{Chunk, Content, Source};
 use crate::tree::{LocalFile, LocalTree, MAX_TOTAL_BYTES, Node, TreeError, TreePath};
 use crate::unixfs::{self, Stored};
-use crate::{Block, BlockStore, ContentError};
+use crate::{Block, BlockStore, CidVersion, ContentError};
 
 /// Where Kubo begins to shard a directory: when the names and binary CIDs of its entries come to more
-/// than this many bytes. Past it the CID would no longer be Kubo's.
-const MAX_DIRECTORY_BYTES: usize = 256 * 1024;
+/// than this many bytes.
+const MAX_PLAIN_DIRECTORY_BYTES: usize = 256 * 1024;
+
+/// How to import.
+pub struct Options<'a> {
+    /// The version of the CIDs, 1 unless told otherwise. With 0 the leaves of files are nodes as well, as
+    /// `ipfs add` makes them unless told otherwise; the two versions share no leaf.
+    pub cid_version: CidVersion,
+    /// Is told how far it is, after each chunk and each directory, by whichever thread is at work, and may
+    /// end it: [`ControlFlow::Break`] is [`ContentError::Cancelled`]. All others wait while it runs.
+    pub progress: Option<&'a mut Hook<'a>>,
+}
+
+/// Is told how far an import is, and whether to go on is its answer.
+pub type Hook<'a> = dyn FnMut(Progress<'_>) -> ControlFlow<()> + Send + 'a;
+
+/// How far an import is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Progress<'a> {
+    /// Bytes of files that are stored.
+    pub bytes: u64,
+    /// What was stored last, relative to the tree; empty for streams.
+    pub path: &'a str,
+}
+
+impl Default for Options<'_> {
+    fn default() -> Self {
+        Self {
+            cid_version: CidVersion::V1,
+            progress: None,
+        }
+    }
+}
+
+impl fmt::Debug for Options<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Options")
+            .field("cid_version", &self.cid_version)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A store that keeps nothing: importing into it only computes the CID.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct DryRun;
+
+impl BlockStore for DryRun {
+    fn put(&self, _: &Block) -> Result<(), ContentError> {
+        Ok(())
+    }
+    fn get(&self, _: &Cid) -> Result<Option<Block>, ContentError> {
+        Ok(None)
+    }
+    fn has(&self, _: &Cid) -> Result<bool, ContentError> {
+        Ok(false)
+    }
+}
 
 /// Adds the names `only` of the directory `path`, with everything below them, and returns the CID of the
 /// directory that holds them. Whatever lies beside those names is not read, and names that are not there
 /// are passed over. The same tree gives the same CID.
 ///
 /// Links stay links if they are relative and stay below `only`; others are refused. Errors:
-/// [`ContentError::Tree`] for anything wrong with the tree, [`ContentError::DirectoryTooBig`], and what
-/// the store answers. Blocks that were put before an error stay in the store.
+/// [`ContentError::Tree`] for anything wrong with the tree, [`ContentError::NamesCollide`], and what the
+/// store answers. Blocks that were put before an error stay in the store.
 pub fn directory(store: &dyn BlockStore, path: &Path, only: &[&str]) -> Result<Cid, ContentError> {
     local_tree(store, &LocalTree::open(path, only)?)
 }
 
 /// Adds a tree that was listed already; as [`directory`].
 pub fn local_tree(store: &dyn BlockStore, local: &LocalTree) -> Result<Cid, ContentError> {
+    local_tree_with(store, local, Options::default())
+}
+
+/// As [`local_tree`], in the way that is asked for. Also [`ContentError::Cancelled`].
+pub fn local_tree_with(
+    store: &dyn BlockStore,
+    local: &LocalTree,
+    options: Options<'_>,
+) -> Result<Cid, ContentError> {
+    let mut quiet = quiet;
+    let hook = options.progress.unwrap_or(&mut quiet);
+    let version = options.cid_version;
+    let mut files = Files {
+        local,
+        // From the last path to the first, as below.
+        paths: Box::new(local.tree().iter().rev()),
+        current: None,
+    };
+    let files = leaves::store(store, version, Layout::KUBO, &mut files, hook)?;
+    let mut files = files.into_iter();
     let mut gathered: HashMap<TreePath, Vec<(String, Stored)>> = HashMap::new();
     // From the last path to the first: everything in a directory comes before the directory itself.
     for (path, node) in local.tree().iter().rev() {
         let stored = match node {
-            Node::File { .. } => chunks(store, Layout::KUBO, &mut Whole(local.file(path)?))?,
-            Node::Link { target } => put(store, unixfs::link_block(target)?)?,
+            Node::File { .. } => files.next().ok_or_else(|| TreeError::Changed {
+                path: path.to_string(),
+            })?,
+            Node::Link { target } => put(store, version, unixfs::link_block(target)?)?,
             Node::Directory => {
+                let progress = Progress {
+                    bytes: local.tree().bytes(),
+                    path: path.as_str(),
+                };
+                if hook(progress).is_break() {
+                    return Err(ContentError::Cancelled);
+                }
                 let entries = gathered.remove(path).unwrap_or_default();
-                put_directory(store, path, entries)?
+                put_directory(store, version, entries)?
             }
         };
         if let Some((parent, name)) = path.split() {
@@ -60,11 +153,20 @@ pub fn local_tree(store: &dyn BlockStore, local: &LocalTree) -> Result<Cid, Cont
     }
     let root = TreePath::root();
     let entries = gathered.remove(&root).unwrap_or_default();
-    Ok(put_directory(store, &root, entries)?.cid)
+    Ok(put_directory(store, version, entries)?.cid)
 }
 
 /// Adds one local file; a link to a file counts as the file. Refuses anything else.
 pub fn file(store: &dyn BlockStore, path: &Path) -> Result<Cid, ContentError> {
+    file_with(store, path, Options::default())
+}
+
+/// As [`file`], in the way that is asked for. Also [`ContentError::Cancelled`].
+pub fn file_with(
+    store: &dyn BlockStore,
+    path: &Path,
+    options: Options<'_>,
+) -> Result<Cid, ContentError> {
     let failed = |error: io::Error| ContentError::io(path, "opening")(error);
     // Asked before opening as well, because opening a fifo would wait for its writer.
     let regular = |found: &fs::Metadata| {
@@ -77,120 +179,157 @@ pub fn file(store: &dyn BlockStore, path: &Path) -> Result<Cid, ContentError> {
     regular(&fs::metadata(path).map_err(failed)?)?;
     let mut open = File::open(path).map_err(failed)?;
     regular(&open.metadata().map_err(failed)?)?;
-    stream(store, &mut open)
+    stream_with(store, &mut open, options)
 }
 
 /// Adds what `content` gives until it ends, as a file. Refuses more than [`MAX_TOTAL_BYTES`].
-pub fn stream(store: &dyn BlockStore, content: &mut dyn Read) -> Result<Cid, ContentError> {
-    Ok(chunks(store, Layout::KUBO, &mut Stream { content, read: 0 })?.cid)
+pub fn stream(
+    store: &dyn BlockStore,
+    content: &mut (dyn Read + Send),
+) -> Result<Cid, ContentError> {
+    stream_with(store, content, Options::default())
+}
+
+/// As [`stream`], in the way that is asked for. Also [`ContentError::Cancelled`].
+pub fn stream_with(
+    store: &dyn BlockStore,
+    content: &mut (dyn Read + Send),
+    options: Options<'_>,
+) -> Result<Cid, ContentError> {
+    let mut quiet = quiet;
+    let hook = options.progress.unwrap_or(&mut quiet);
+    Ok(file_of(store, options.cid_version, Layout::KUBO, content, hook)?.cid)
 }
 
 /// The CID that `content` has as a file, without storing anything. Refuses more than
 /// [`MAX_TOTAL_BYTES`].
 pub fn cid_of_file(content: &[u8]) -> Result<Cid, ContentError> {
-    /// Takes every block and keeps none.
-    struct Nowhere;
-    impl BlockStore for Nowhere {
-        fn put(&self, _: &Block) -> Result<(), ContentError> {
-            Ok(())
+    stream(&DryRun, &mut { content })
+}
+
+fn quiet(_: Progress<'_>) -> ControlFlow<()> {
+    ControlFlow::Continue(())
+}
+
+fn file_of(
+    store: &dyn BlockStore,
+    version: CidVersion,
+    layout: Layout,
+    content: &mut (dyn Read + Send),
+    hook: &mut Hook<'_>,
+) -> Result<Stored, ContentError> {
+    let mut stream = Stream {
+        content,
+        read: 0,
+        over: false,
+    };
+    let stored = leaves::store(store, version, layout, &mut stream, hook)?;
+    let none = || ContentError::Read(io::ErrorKind::UnexpectedEof.into());
+    stored.into_iter().next().ok_or_else(none)
+}
+
+/// The files of a listed tree.
+struct Files<'a> {
+    local: &'a LocalTree,
+    paths: Box<dyn Iterator<Item = (&'a TreePath, &'a Node)> + Send + 'a>,
+    /// The file that is being read, and where its next chunk begins.
+    current: Option<(Arc<LocalFile>, u64)>,
+}
+
+impl Source for Files<'_> {
+    fn next(&mut self, buffer: &mut [u8]) -> Result<Option<Chunk>, ContentError> {
+        let (file, offset) = match self.current.take() {
+            Some(current) => current,
+            None => {
+                let mut files = self
+                    .paths
+                    .by_ref()
+                    .filter(|(_, node)| matches!(node, Node::File { .. }));
+                let Some((path, _)) = files.next() else {
+                    return Ok(None);
+                };
+                (Arc::new(self.local.file(path)?), 0)
+            }
+        };
+        let end = offset.saturating_add(buffer.len() as u64);
+        let ends_file = end >= file.bytes();
+        if !ends_file {
+            self.current = Some((file.clone(), end));
         }
-        fn get(&self, _: &Cid) -> Result<Option<Block>, ContentError> {
-            Ok(None)
-        }
-        fn has(&self, _: &Cid) -> Result<bool, ContentError> {
-            Ok(false)
-        }
+        Ok(Some(Chunk {
+            content: Content::At(file, offset),
+            ends_file,
+        }))
     }
-    stream(&Nowhere, &mut { content })
 }
 
-/// Content that is being read. Not `io::Read`, so that its refusals keep their names.
-trait Source {
-    /// Fills the front of `buffer`; 0 at the end.
-    fn read(&mut self, buffer: &mut [u8]) -> Result<usize, ContentError>;
-}
-
-struct Whole(LocalFile);
-
-impl Source for Whole {
-    fn read(&mut self, buffer: &mut [u8]) -> Result<usize, ContentError> {
-        Ok(self.0.read(buffer)?)
-    }
-}
-
+/// One file, read to its end.
 struct Stream<'a> {
-    content: &'a mut dyn Read,
+    content: &'a mut (dyn Read + Send),
     read: u64,
+    over: bool,
 }
 
 impl Source for Stream<'_> {
-    fn read(&mut self, buffer: &mut [u8]) -> Result<usize, ContentError> {
-        let read = loop {
-            match self.content.read(buffer) {
+    fn next(&mut self, buffer: &mut [u8]) -> Result<Option<Chunk>, ContentError> {
+        if self.over {
+            return Ok(None);
+        }
+        let first = self.read == 0;
+        let mut filled = 0;
+        while let Some(free) = buffer.get_mut(filled..).filter(|free| !free.is_empty()) {
+            match self.content.read(free) {
+                Ok(0) => {
+                    self.over = true;
+                    break;
+                }
+                Ok(read) => filled = filled.saturating_add(read),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                other => break other.map_err(ContentError::Read)?,
+                Err(error) => return Err(ContentError::Read(error)),
             }
-        };
-        self.read = self.read.saturating_add(read as u64);
+        }
+        self.read = self.read.saturating_add(filled as u64);
         if self.read > MAX_TOTAL_BYTES {
             return Err(TreeError::TooManyBytes {
                 limit: MAX_TOTAL_BYTES,
             }
             .into());
         }
-        Ok(read)
-    }
-}
-
-/// Cuts `source` into chunks and builds the file over them.
-fn chunks(
-    store: &dyn BlockStore,
-    layout: Layout,
-    source: &mut dyn Source,
-) -> Result<Stored, ContentError> {
-    let mut builder = Builder::new(store, layout);
-    loop {
-        let mut chunk = vec![0; layout.chunk_bytes];
-        let mut filled = 0;
-        while let Some(free) = chunk.get_mut(filled..).filter(|free| !free.is_empty()) {
-            match source.read(free)? {
-                0 => break,
-                read => filled = filled.saturating_add(read),
-            }
-        }
-        let last = filled < chunk.len();
-        chunk.truncate(filled);
-        if filled > 0 {
-            builder.push(chunk)?;
-        }
-        if last {
-            return builder.finish();
-        }
+        Ok(Some(Chunk {
+            content: if filled == 0 && !first {
+                Content::Nothing
+            } else {
+                Content::Read(filled)
+            },
+            ends_file: self.over,
+        }))
     }
 }
 
 fn put_directory(
     store: &dyn BlockStore,
-    path: &TreePath,
+    version: CidVersion,
     mut entries: Vec<(String, Stored)>,
 ) -> Result<Stored, ContentError> {
     let bytes: usize = entries
         .iter()
         .map(|(name, entry)| name.len() + entry.cid.encoded_len())
         .sum();
-    if bytes > MAX_DIRECTORY_BYTES {
-        return Err(ContentError::DirectoryTooBig {
-            path: path.to_string(),
-        });
+    if bytes > MAX_PLAIN_DIRECTORY_BYTES {
+        return shards::put(store, version, entries);
     }
     entries.sort_by(|(a, _), (b, _)| a.cmp(b));
-    put(store, unixfs::directory_block(&entries)?)
+    put(store, version, unixfs::directory_block(&entries)?)
 }
 
-fn put(store: &dyn BlockStore, node: (Block, Stored)) -> Result<Stored, ContentError> {
+fn put(
+    store: &dyn BlockStore,
+    version: CidVersion,
+    node: (Block, Stored),
+) -> Result<Stored, ContentError> {
     let (block, stored) = node;
     store.put(&block)?;
-    Ok(stored)
+    Ok(stored.with_version(version))
 }
 
 #[cfg(test)]
@@ -200,28 +339,6 @@ mod tests {
 
     use super::*;
     use crate::MemoryStore;
-
-    /// 64 bytes of name and CID an entry.
-    fn crowded(last_name_bytes: usize) -> tempfile::TempDir {
-        let scratch = tempfile::tempdir().unwrap();
-        let directory = scratch.path().join("usr");
-        fs::create_dir(&directory).unwrap();
-        for n in 0..4095 {
-            File::create(directory.join(format!("f{n:027}"))).unwrap();
-        }
-        File::create(directory.join("z".repeat(last_name_bytes))).unwrap();
-        scratch
-    }
-
-    #[test]
-    fn directories_are_refused_where_kubo_begins_to_shard() {
-        let store = MemoryStore::default();
-        directory(&store, crowded(28).path(), &["usr"]).unwrap();
-        let refused = directory(&store, crowded(29).path(), &["usr"]);
-        let named =
-            matches!(&refused, Err(ContentError::DirectoryTooBig { path }) if path == "usr");
-        assert!(named, "{refused:?}");
-    }
 
     #[test]
     fn links_that_leave_what_is_added_are_refused() {
@@ -265,11 +382,96 @@ mod tests {
         let mut nearly_full = Stream {
             content: &mut io::repeat(0),
             read: MAX_TOTAL_BYTES - 1,
+            over: false,
         };
-        let refused = nearly_full.read(&mut [0; 2]);
+        let refused = nearly_full.next(&mut [0; 2]).map(drop);
         assert!(matches!(
             refused,
             Err(ContentError::Tree(TreeError::TooManyBytes { .. }))
         ));
+    }
+
+    /// A tree of 40 files of 1, 2, … chunks and a byte, most of them more than one thread's share.
+    fn tree() -> (tempfile::TempDir, LocalTree, u64) {
+        let scratch = tempfile::tempdir().unwrap();
+        let mut bytes = 0;
+        for n in 0..40_usize {
+            let directory = scratch.path().join(format!("usr/d{}", n % 3));
+            fs::create_dir_all(&directory).unwrap();
+            let content = vec![n as u8; n % 7 * Layout::KUBO.chunk_bytes / 2 + n % 2];
+            bytes += content.len() as u64;
+            fs::write(directory.join(n.to_string()), content).unwrap();
+        }
+        let local = LocalTree::open(scratch.path(), &["usr"]).unwrap();
+        (scratch, local, bytes)
+    }
+
+    #[test]
+    fn progress_is_told_to_the_last_byte_and_changes_no_cid() {
+        let (_scratch, local, bytes) = tree();
+        let mut told = Vec::new();
+        let mut hook = |progress: Progress<'_>| {
+            told.push((progress.bytes, progress.path.to_owned()));
+            ControlFlow::Continue(())
+        };
+        let options = Options {
+            progress: Some(&mut hook),
+            ..Options::default()
+        };
+        let cid = local_tree_with(&DryRun, &local, options).unwrap();
+        assert_eq!(cid, local_tree(&MemoryStore::default(), &local).unwrap());
+        assert!(told.is_sorted_by_key(|(bytes, _)| *bytes));
+        assert_eq!(told.last(), Some(&(bytes, "usr".to_owned())));
+        assert!(told.iter().any(|(_, path)| path == "usr/d1/13"));
+    }
+
+    #[test]
+    fn an_import_that_is_stopped_stores_whole_blocks_alone_and_goes_on_later() {
+        let (_scratch, local, _) = tree();
+        let whole = local_tree(&DryRun, &local).unwrap();
+        let store = MemoryStore::default();
+        for after in [0, 1, 20, 70] {
+            let mut left = after;
+            let mut hook = |_: Progress<'_>| {
+                if left == 0 {
+                    return ControlFlow::Break(());
+                }
+                left -= 1;
+                ControlFlow::Continue(())
+            };
+            let options = Options {
+                progress: Some(&mut hook),
+                ..Options::default()
+            };
+            let stopped = local_tree_with(&store, &local, options);
+            assert!(matches!(stopped, Err(ContentError::Cancelled)), "{after}");
+            assert!(!store.has(&whole).unwrap());
+        }
+        assert_eq!(local_tree(&store, &local).unwrap(), whole);
+    }
+
+    #[test]
+    fn what_the_store_refuses_ends_the_import() {
+        struct Full(std::sync::atomic::AtomicU32);
+        impl BlockStore for Full {
+            fn put(&self, block: &Block) -> Result<(), ContentError> {
+                match self.0.fetch_add(1, std::sync::atomic::Ordering::Relaxed) {
+                    0..30 => Ok(()),
+                    _ => Err(ContentError::BlockMissing { cid: *block.cid() }),
+                }
+            }
+            fn get(&self, _: &Cid) -> Result<Option<Block>, ContentError> {
+                Ok(None)
+            }
+            fn has(&self, _: &Cid) -> Result<bool, ContentError> {
+                Ok(false)
+            }
+        }
+        let (_scratch, local, _) = tree();
+        let store = Full(0.into());
+        let refused = local_tree(&store, &local);
+        assert!(matches!(refused, Err(ContentError::BlockMissing { .. })));
+        // Each thread may have had one under way.
+        assert!(store.0.into_inner() <= 30 + 16);
     }
 }

@@ -7,26 +7,30 @@
 //! habit: it cannot be made from bytes that do not hash to its CID.
 //!
 //! What this crate refuses: hashes other than sha2-256, codecs other than `raw` and `dag-pb`, blocks
-//! beyond [`MAX_BLOCK_BYTES`], sharded (HAMT) directories, names that a file system could read as
+//! beyond [`MAX_BLOCK_BYTES`], names that a file system could read as
 //! something else than a name, links that lead out of their tree, and anything that passes a limit.
 //! It knows neither libp2p nor Wasm, and it opens no connection.
 //!
 //! In reading order: [`Block`], [`BlockStore`] with [`EmbeddedStore`] and [`MemoryStore`], [`tree`]
-//! (a tree on the local disk), [`import`], [`export`], and [`IpfsPath`].
+//! (a tree on the local disk), [`import`], [`export`], [`directory`] and [`read`] (what is in blocks, looked
+//! at without a copy), and [`IpfsPath`].
 //!
 //! Everything here blocks on the disk; call it from a thread that may block.
 
 mod block;
+mod budget;
+pub mod directory;
 mod error;
 pub mod export;
 pub mod import;
 mod path;
+pub mod read;
 mod store;
 pub mod tree;
 mod unixfs;
 
 pub use block::{Block, Codec, MAX_BLOCK_BYTES};
-pub use cid::Cid;
+pub use cid::{Cid, Version as CidVersion};
 pub use error::ContentError;
 pub use path::{IpfsPath, MAX_PATH_TEXT_BYTES, parse_cid};
 pub use store::{BlockStore, EmbeddedStore, MemoryStore};

@@ -2,20 +2,25 @@
 //!
 //! Encoding is canonical and is Kubo's: the same node always gives the same bytes, so the same tree the
 //! same CID. Decoding takes what any honest implementation writes, old ones too (files of `Raw` nodes,
-//! data beside links, a mode and a time), and refuses what has two meanings: names that occur twice,
+//! data beside links, shards, a mode and a time), and refuses what has two meanings: names that occur twice,
 //! sizes that do not add up, bytes behind a CID. It never recurses, and allocates in proportion to the
 //! block, which is itself bounded.
 
 mod dagpb;
+mod murmur3;
+mod shard;
 mod wire;
 
 use bytes::Bytes;
 use cid::Cid;
 
 use self::dagpb::{PbLink, PbNode};
+use self::shard::{FAN_OUT, MURMUR3};
+pub(crate) use self::shard::{LEVELS, Place, Shard, Slot, hash as name_hash, slot_of};
 use self::wire::{Field, Malformed, Reader};
+
 use crate::tree::name_fault;
-use crate::{Block, Codec, ContentError};
+use crate::{Block, CidVersion, Codec, ContentError};
 
 /// The type numbers of UnixFS's `Data.Type`.
 mod kind {
@@ -39,7 +44,9 @@ pub(crate) enum UnixFs {
         bytes: u64,
     },
     /// A directory of distinct, valid names.
-    Directory(Vec<Entry>),
+    Directory(Vec<Link>),
+    /// A node of a directory that is spread over several.
+    Shard(Shard),
     /// A symbolic link, unchecked.
     Link { target: String },
 }
@@ -51,11 +58,14 @@ pub(crate) struct Part {
     pub(crate) bytes: u64,
 }
 
-/// An entry of a directory.
+/// A link of a directory to one of its entries.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Entry {
+pub(crate) struct Link {
     pub(crate) name: String,
     pub(crate) cid: Cid,
+    /// The size of all blocks below it, as the directory's writer has it. For a single block that is the
+    /// block's size; nothing may be allocated by it.
+    pub(crate) dag_bytes: Option<u64>,
 }
 
 /// A node that was stored, with the two sizes that its parent records.
@@ -68,8 +78,20 @@ pub(crate) struct Stored {
     pub(crate) dag_bytes: u64,
 }
 
+impl Stored {
+    /// The same under a CID of that version. Only nodes (dag-pb) have one of version 0.
+    pub(crate) fn with_version(mut self, version: CidVersion) -> Self {
+        if version == CidVersion::V0
+            && Codec::of(&self.cid).is_ok_and(|codec| codec == Codec::DagPb)
+        {
+            self.cid = Cid::new_v0(*self.cid.hash()).unwrap_or(self.cid);
+        }
+        self
+    }
+}
+
 impl UnixFs {
-    /// Reads a block. Errors: [`ContentError::Malformed`], [`ContentError::Sharded`] and
+    /// Reads a block. Errors: [`ContentError::Malformed`], [`ContentError::UnsupportedSharding`] and
     /// [`ContentError::UnsupportedCodec`].
     pub(crate) fn decode(block: &Block) -> Result<Self, ContentError> {
         match Codec::of(block.cid())? {
@@ -85,8 +107,13 @@ impl UnixFs {
                 };
                 let node = PbNode::decode(block.bytes()).map_err(malformed)?;
                 let data = Data::decode(node.data, node.links.len()).map_err(malformed)?;
-                if data.kind == kind::HAMT_SHARD {
-                    return Err(ContentError::Sharded { cid: *block.cid() });
+                let (hash, fan_out) = (data.hash.unwrap_or(0), data.fan_out.unwrap_or(0));
+                if data.kind == kind::HAMT_SHARD && (hash, fan_out) != (MURMUR3, FAN_OUT) {
+                    return Err(ContentError::UnsupportedSharding {
+                        cid: *block.cid(),
+                        hash,
+                        fan_out,
+                    });
                 }
                 interpret(block.bytes(), data, node.links).map_err(malformed)
             }
@@ -106,6 +133,45 @@ pub(crate) fn file_block(parts: &[Stored]) -> Result<(Block, Stored), ContentErr
         wire::put_varint_field(&mut data, 4, part.file_bytes);
     }
     finish(parts.iter().map(|part| ("", part)), &data, bytes)
+}
+
+/// A whole file, or a part of one, in a node of its own: how content was stored before there were raw
+/// leaves.
+pub(crate) fn leaf_block(content: &[u8]) -> Result<(Block, Stored), ContentError> {
+    let mut data = Vec::with_capacity(content.len() + 32);
+    let bytes = content.len() as u64;
+    wire::put_varint_field(&mut data, 1, kind::FILE);
+    if !content.is_empty() {
+        wire::put_bytes_field(&mut data, 2, content);
+    }
+    wire::put_varint_field(&mut data, 3, bytes);
+    finish(std::iter::empty(), &data, bytes)
+}
+
+/// A node of a sharded directory: slots, ascending, each with the name of its entry, or none for a
+/// further shard.
+pub(crate) fn shard_block(links: &[(u8, &str, Stored)]) -> Result<(Block, Stored), ContentError> {
+    let names: Vec<_> = links
+        .iter()
+        .map(|(slot, name, _)| shard::prefix(*slot) + name)
+        .collect();
+    let mut data = Vec::new();
+    wire::put_varint_field(&mut data, 1, kind::HAMT_SHARD);
+    wire::put_bytes_field(
+        &mut data,
+        2,
+        &shard::bitfield(links.iter().map(|(slot, _, _)| *slot)),
+    );
+    wire::put_varint_field(&mut data, 5, MURMUR3);
+    wire::put_varint_field(&mut data, 6, FAN_OUT);
+    let bytes = links.iter().fold(0_u64, |sum, (_, _, child)| {
+        sum.saturating_add(child.file_bytes)
+    });
+    let links = names
+        .iter()
+        .zip(links)
+        .map(|(name, (_, _, child))| (name.as_str(), child));
+    finish(links, &data, bytes)
 }
 
 /// A directory. `entries` must be sorted by the bytes of their names, each once.
@@ -160,6 +226,8 @@ struct Data<'a> {
     content: &'a [u8],
     file_bytes: Option<u64>,
     part_bytes: Vec<u64>,
+    hash: Option<u64>,
+    fan_out: Option<u64>,
 }
 
 impl<'a> Data<'a> {
@@ -167,6 +235,7 @@ impl<'a> Data<'a> {
     fn decode(message: Option<&'a [u8]>, links: usize) -> Result<Self, Malformed> {
         let mut reader = Reader::new(message.ok_or(Malformed("it has no data"))?);
         let (mut kind, mut content, mut file_bytes) = (None, None, None);
+        let (mut hash, mut fan_out) = (None, None);
         let mut part_bytes = Vec::new();
         let mut part = |bytes| {
             if part_bytes.len() == links {
@@ -187,8 +256,10 @@ impl<'a> Data<'a> {
                         part(packed.varint()?)?;
                     }
                 }
-                (1..=4, _) => return Err(Malformed("a field has the wrong type")),
-                // Hash type and fan-out of shards, mode, time, and what later versions add.
+                (5, Field::Varint(value)) => wire::once(&mut hash, value)?,
+                (6, Field::Varint(value)) => wire::once(&mut fan_out, value)?,
+                (1..=6, _) => return Err(Malformed("a field has the wrong type")),
+                // Mode, time, and what later versions add.
                 _ => {}
             }
         }
@@ -197,6 +268,8 @@ impl<'a> Data<'a> {
             content: content.unwrap_or_default(),
             file_bytes,
             part_bytes,
+            hash,
+            fan_out,
         })
     }
 }
@@ -205,6 +278,7 @@ fn interpret(block: &Bytes, data: Data<'_>, links: Vec<PbLink<'_>>) -> Result<Un
     match data.kind {
         kind::RAW | kind::FILE => file(block, data, links),
         kind::DIRECTORY => directory(links),
+        kind::HAMT_SHARD => Shard::decode(data.content, links).map(UnixFs::Shard),
         kind::SYMLINK if !links.is_empty() => Err(Malformed("a link has links")),
         kind::SYMLINK if data.content.len() > MAX_TARGET_BYTES => {
             Err(Malformed("a link's target is too long"))
@@ -253,9 +327,10 @@ fn directory(links: Vec<PbLink<'_>>) -> Result<UnixFs, Malformed> {
         if let Some(why) = name_fault(link.name) {
             return Err(Malformed(why));
         }
-        entries.push(Entry {
+        entries.push(Link {
             name: link.name.to_owned(),
             cid: link.cid,
+            dag_bytes: link.dag_bytes,
         });
     }
     entries.sort_by(|a, b| a.name.cmp(&b.name));
@@ -344,12 +419,55 @@ mod tests {
         assert!(node(&[], &[]).is_err());
     }
 
+    /// What a shard says of itself before its slots: its kind, then its hash and fan-out.
+    fn shard(taken: &[u8]) -> Vec<u8> {
+        let mut data = vec![0x08, 5, 0x12, taken.len() as u8];
+        data.extend_from_slice(taken);
+        data.extend_from_slice(&[0x28, 0x22, 0x30, 0x80, 0x02]);
+        data
+    }
+
     #[test]
-    fn sharded_directories_are_refused_by_name() {
-        assert!(matches!(
-            node(&[0x08, 5, 0x28, 0x22], &[]),
-            Err(ContentError::Sharded { .. })
-        ));
+    fn shards_of_another_hash_or_fan_out_are_refused_by_name() {
+        assert!(node(&shard(&[]), &[]).is_ok());
+        for data in [
+            &[0x08, 5][..],
+            &[0x08, 5, 0x28, 0x22],
+            &[0x08, 5, 0x28, 0x23, 0x30, 0x80, 0x02],
+            &[0x08, 5, 0x28, 0x22, 0x30, 0x80, 0x01],
+        ] {
+            let refused = node(data, &[]);
+            assert!(
+                matches!(refused, Err(ContentError::UnsupportedSharding { .. })),
+                "{data:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn shards_whose_links_are_not_in_their_slots_are_refused() {
+        let read = |taken: &[u8], links: &[(&str, u8)]| node(&shard(taken), links);
+        assert!(read(&[0b101], &[("00a", 1), ("02", 2)]).is_ok());
+        assert!(read(&[0, 0b101], &[("00a", 1), ("02", 2)]).is_ok());
+        for (taken, links) in [
+            (&[0b101][..], &[("00a", 1)][..]),
+            (&[0b001], &[("00a", 1), ("02", 2)]),
+            (&[0b101], &[("02", 2), ("00a", 1)]),
+            (&[0b101], &[("00a", 1), ("00b", 2)]),
+            (&[0b001], &[("0", 1)]),
+            (&[0b001], &[("", 1)]),
+            (&[0b001], &[("00..", 1)]),
+            (&[0b001], &[("00a/b", 1)]),
+            (&[1, 4], &[("02x", 1), ("08x", 1), ("09x", 1)]),
+            (&[4, 0], &[("0ax", 1)]),
+            (&[1; 33], &[]),
+        ] {
+            let refused = read(taken, links);
+            assert!(
+                matches!(refused, Err(ContentError::Malformed { .. })),
+                "{taken:?} {links:?}"
+            );
+        }
     }
 
     #[test]
@@ -383,7 +501,12 @@ mod tests {
             let entries: Vec<_> =
                 names.into_iter().enumerate().map(|(n, name)| (name, stored(n as u8, 9))).collect();
             let parts: Vec<_> = entries.iter().map(|(_, entry)| entry.clone()).collect();
-            for (block, _) in [directory_block(&entries).unwrap(), file_block(&parts).unwrap()] {
+            let slots: Vec<_> = (7..).zip(&entries).map(|(n, (name, to))| (n, name.as_str(), to.clone())).collect();
+            for (block, _) in [
+                directory_block(&entries).unwrap(),
+                file_block(&parts).unwrap(),
+                shard_block(&slots).unwrap(),
+            ] {
                 let mut bytes = block.bytes().to_vec();
                 let at = at.index(bytes.len());
                 bytes[at] = byte;

@@ -1,7 +1,8 @@
 //! CIDs that the Go implementation gives, for content that is made here.
 //!
 //! The answers come from boxo 0.39, the library that Kubo adds with (`importer/balanced`, `unixfs/io`,
-//! 256 KiB chunks, 174 links, raw leaves, CIDv1). The program that asked it was itself checked against
+//! 256 KiB chunks, 174 links; CIDv1 with raw leaves, CIDv0 without): `answers/answers.go` makes the same
+//! content and prints them, and says how to run it. A program like it was itself checked against
 //! Kubo 0.22, run as a whole: both gave the same CIDs for the same files in CIDv0, where Kubo's library
 //! build has no other.
 #![allow(
@@ -16,7 +17,9 @@ use std::io::Cursor;
 use std::os::unix::fs::symlink;
 use std::path::Path;
 
-use content::{EmbeddedStore, MemoryStore, export, import};
+use content::import::{DryRun, Options};
+use content::tree::{LocalTree, Node};
+use content::{Cid, CidVersion, EmbeddedStore, MemoryStore, directory, export, import};
 
 const CHUNK: usize = 256 * 1024;
 const SEED: u64 = 0x9E37_79B9_7F4A_7C15;
@@ -112,18 +115,52 @@ const TREE: &str = "bafybeihho6ywyxoim62qfcdjvnur3uxehn5iodxrk5jhgdeyiulpaxqwq4"
 const FHS: [&str; 5] = ["boot", "bin", "etc", "usr", "var"];
 
 #[test]
+fn files_have_kubos_old_cids() {
+    let all = pattern(45 * 1024 * 1024);
+    let known = [
+        (0, "QmbFMke1KXqnYyBBWxB74N4c5SBnJMVAiMNRcGu6x1AwQH"),
+        (1, "QmYgeDNcNoWGunNmxb2do8E5oMALcrxnzxCWLpzrWeBjZ4"),
+        (CHUNK, "QmXQ4ZkKirB2Zb6wHWAcnJCH8SYMhFX8VJti8DDSbecW6w"),
+        (CHUNK + 1, "QmXvgfEzy3p9r74AY3dfHgymaRquR6BCDCLAXk7vkHN326"),
+        (
+            174 * CHUNK + 1,
+            "QmPyjYkDZjhKDbNwg2keGwG1LHLbAkLi8ZvrUoNuMsQiAW",
+        ),
+        (
+            45 * 1024 * 1024,
+            "QmdaFVRdUDv15mMzGAWC56b7aQPCSPnJzcFWpjHK4mQB5c",
+        ),
+    ];
+    for (bytes, expected) in known {
+        let store = MemoryStore::default();
+        let cid = import::stream_with(&store, &mut &all[..bytes], v0()).unwrap();
+        assert_eq!(cid.to_string(), expected, "{bytes} bytes");
+        let mut back = Vec::new();
+        assert_eq!(export::file(&store, &cid, &mut back).unwrap(), bytes as u64);
+        assert!(back == all[..bytes], "{bytes} bytes come back");
+    }
+}
+
+fn v0() -> Options<'static> {
+    Options {
+        cid_version: CidVersion::V0,
+        ..Options::default()
+    }
+}
+
+#[test]
 fn a_tree_with_links_unicode_and_hidden_names_has_kubos_cid() {
     let scratch = tempfile::tempdir().unwrap();
     make_tree(scratch.path());
     let store = MemoryStore::default();
     let cid = import::directory(&store, scratch.path(), &FHS).unwrap();
     assert_eq!(cid.to_string(), TREE);
-    let big = export::resolve(&store, &cid, &["usr", "share", "deep", "er", "big"]).unwrap();
+    let big = directory::resolve(&store, &cid, &["usr", "share", "deep", "er", "big"]).unwrap();
     assert_eq!(
         big.to_string(),
         "bafybeidls24lv6j6b7iktfmqr63l73us3gbiuihitffckxk42j76ck3lci"
     );
-    let link = export::resolve(&store, &cid, &["etc", "link"]).unwrap();
+    let link = directory::resolve(&store, &cid, &["etc", "link"]).unwrap();
     assert_eq!(
         link.to_string(),
         "bafybeia34w5nh2c7qncmkjiv463zcu5isojitnjuutkpspt4hc23eqe5cu"
@@ -164,4 +201,169 @@ fn a_tree_published_into_the_embedded_store_is_read_back_by_another_process_obje
         fs::read_link(out.join("etc/link")).unwrap(),
         Path::new("../usr/share/a.txt")
     );
+}
+
+#[test]
+fn a_tree_in_version_0_has_kubos_old_cid_and_comes_back() {
+    let scratch = tempfile::tempdir().unwrap();
+    let (source, out) = (scratch.path().join("source"), scratch.path().join("out"));
+    fs::create_dir(&source).unwrap();
+    make_tree(&source);
+    let local = LocalTree::open(&source, &FHS).unwrap();
+    let store = MemoryStore::default();
+    let cid = import::local_tree_with(&store, &local, v0()).unwrap();
+    let known = "QmY4RmpAF5zfPWk6a5rNRWaTkbBRndHp4XCuCjHxfwUZpS";
+    assert_eq!(cid.to_string(), known);
+    export::to_directory(&store, &cid, &out).unwrap();
+    let again = import::directory(&MemoryStore::default(), &out, &FHS).unwrap();
+    assert_eq!(again.to_string(), TREE);
+}
+
+/// A tree of one directory with these files.
+fn listed(files: impl IntoIterator<Item = (String, Vec<u8>)>) -> (tempfile::TempDir, LocalTree) {
+    let scratch = tempfile::tempdir().unwrap();
+    fs::create_dir(scratch.path().join("usr")).unwrap();
+    for (name, content) in files {
+        fs::write(scratch.path().join("usr").join(name), content).unwrap();
+    }
+    let local = LocalTree::open(scratch.path(), &["usr"]).unwrap();
+    (scratch, local)
+}
+
+/// Empty files whose names and CIDs come to `over` bytes more than 256 KiB: 64 bytes an entry.
+fn crowded(cid_bytes: usize, over: usize) -> impl Iterator<Item = (String, Vec<u8>)> {
+    let name_bytes = 64 - cid_bytes;
+    (0..4095)
+        .map(move |n| format!("f{n:00$}", name_bytes - 1))
+        .chain(["z".repeat(name_bytes + over)])
+        .map(|name| (name, Vec::new()))
+}
+
+fn numbered(
+    count: usize,
+    name: impl Fn(usize) -> String,
+) -> impl Iterator<Item = (String, Vec<u8>)> {
+    (0..count).map(move |n| (name(n), format!("{n}\n").into_bytes()))
+}
+
+/// Adds the tree in both versions, and checks that everything in it is found again, by listing and by
+/// name.
+fn added(local: &LocalTree) -> [String; 2] {
+    [CidVersion::V0, CidVersion::V1].map(|cid_version| {
+        let options = || Options {
+            cid_version,
+            ..Options::default()
+        };
+        let store = MemoryStore::default();
+        let root = import::local_tree_with(&store, local, options()).unwrap();
+        assert_eq!(
+            import::local_tree_with(&DryRun, local, options()).unwrap(),
+            root
+        );
+        let usr = directory::resolve(&store, &root, &["usr"]).unwrap();
+        let entries = directory::list(&store, &usr).unwrap();
+        let names: Vec<_> = local
+            .tree()
+            .iter()
+            .filter_map(|(path, node)| Some((path.as_str().strip_prefix("usr/")?, node)))
+            .filter(|(name, _)| !name.contains('/'))
+            .collect();
+        let found: Vec<_> = entries
+            .iter()
+            .map(|entry| (entry.name.as_str(), &entry.node))
+            .collect();
+        assert!(names == found);
+        for entry in entries.iter().step_by(97) {
+            let cid: Cid = directory::resolve(&store, &root, &["usr", &entry.name]).unwrap();
+            assert_eq!(cid, entry.cid);
+        }
+        assert!(directory::resolve(&store, &root, &["usr", "not there"]).is_err());
+        root.to_string()
+    })
+}
+
+#[test]
+fn directories_are_sharded_where_kubo_begins_to() {
+    let answers = [
+        (
+            0,
+            [
+                "QmUajx6ZzK3ga3hoJFTASSxJMfc91JH1zwtAwdqCjUhTX8",
+                "bafybeibf3wjykypvgbknm4alezxbs4d3ulost5z4jer3hleuszdj6rvxay",
+            ],
+        ),
+        (
+            1,
+            [
+                "QmeBTsNBfnSk1szHTAccsHe8jCbVyPRn3CiF6TE5c5PZkT",
+                "bafybeidy76glmvgcaynmeqca2dnuwtt5xwzlcgpemapyqk4dmcub5hsmve",
+            ],
+        ),
+    ];
+    for (over, [v0, v1]) in answers {
+        let (_scratch, local) = listed(crowded(34, over));
+        assert_eq!(added(&local)[0], v0, "{over} over, version 0");
+        let (_scratch, local) = listed(crowded(36, over));
+        assert_eq!(added(&local)[1], v1, "{over} over, version 1");
+    }
+}
+
+#[test]
+fn ten_thousand_entries_have_kubos_cids() {
+    let (_scratch, local) = listed(numbered(10_000, |n| format!("entry-{n:05}")));
+    let known = [
+        "QmYuB8j49C4NVxMfsgfw6raJj8nvLbKvvaHbzCPTkez48Q",
+        "bafybeibzqxakmlwi4ycskb2eo6deja6v32m4dfuizw54bigmuj5sbodgse",
+    ];
+    assert_eq!(added(&local), known);
+}
+
+#[test]
+fn sharded_unicode_names_have_kubos_cids() {
+    let (_scratch, local) = listed(numbered(5000, |n| format!("{n:04} é日本語🦀")));
+    let known = [
+        "QmWyksU7hgPTenUSXZyygS9Qi5fmzQNBbsvPHwEGTSX3vc",
+        "bafybeig4yt6sbqjx6oq3fnqfb26izq4bshmctdouqszkwvuy5qu4rhd4cm",
+    ];
+    assert_eq!(added(&local), known);
+}
+
+/// The hashes of these pairs share their first three, four and five bytes.
+const COLLIDING: [&str; 6] = [
+    "collide-3228810",
+    "collide-2412819",
+    "collide-1466716",
+    "collide-2773160",
+    "collide-2088384",
+    "collide-3075755",
+];
+
+#[test]
+fn names_that_collide_several_levels_deep_have_kubos_cids() {
+    let colliding = COLLIDING.map(|name| (name.to_owned(), name.as_bytes().to_vec()));
+    let filler = (0..4095).map(|n| (format!("f{n:027}"), Vec::new()));
+    let (scratch, _) = listed(filler.chain(colliding));
+    // A sharded directory in a sharded directory.
+    let inner = scratch.path().join("usr/inner/usr");
+    fs::create_dir_all(&inner).unwrap();
+    for (name, content) in numbered(10_000, |n| format!("entry-{n:05}")) {
+        fs::write(inner.join(name), content).unwrap();
+    }
+    let local = LocalTree::open(scratch.path(), &["usr"]).unwrap();
+    let known = [
+        "QmZHdimSe7JpC3RRpPspnXNdWKgKuVhDJKENLKN125qNsu",
+        "bafybeido5b3thrpqtlaj3t24ne264cjgn6xj54cloncj6epxfjc4a5kwfi",
+    ];
+    assert_eq!(added(&local), known);
+    let store = MemoryStore::default();
+    let root = import::local_tree(&store, &local).unwrap();
+    for name in COLLIDING {
+        let cid = directory::resolve(&store, &root, &["usr", name]).unwrap();
+        assert_eq!(
+            directory::stat(&store, &cid).unwrap(),
+            Node::File {
+                bytes: name.len() as u64
+            }
+        );
+    }
 }

@@ -4,7 +4,7 @@
 //! or the file ends, so that a row that is just full does not grow a needless root.
 
 use crate::unixfs::{self, Stored};
-use crate::{Block, BlockStore, Codec, ContentError};
+use crate::{BlockStore, CidVersion, ContentError};
 
 /// How a file is cut and how wide its nodes are. Every CID depends on it.
 #[derive(Clone, Copy, Debug)]
@@ -25,31 +25,34 @@ impl Layout {
 /// A file that is being built; holds one row of links a level.
 pub(crate) struct Builder<'a> {
     store: &'a dyn BlockStore,
+    version: CidVersion,
     layout: Layout,
     rows: Vec<Vec<Stored>>,
 }
 
 impl<'a> Builder<'a> {
-    pub(crate) fn new(store: &'a dyn BlockStore, layout: Layout) -> Self {
+    /// A file that begins with the chunk `first`.
+    pub(crate) fn new(
+        store: &'a dyn BlockStore,
+        version: CidVersion,
+        layout: Layout,
+        first: Stored,
+    ) -> Self {
         Self {
             store,
+            version,
             layout,
-            rows: Vec::new(),
+            rows: vec![vec![first]],
         }
     }
 
     /// Adds the next chunk.
-    pub(crate) fn push(&mut self, chunk: Vec<u8>) -> Result<(), ContentError> {
-        let leaf = self.leaf(chunk)?;
+    pub(crate) fn push(&mut self, leaf: Stored) -> Result<(), ContentError> {
         self.link(0, leaf)
     }
 
-    /// Ends the file and returns its root. A file of one chunk is that chunk; an empty one is an empty
-    /// chunk.
+    /// Ends the file and returns its root. A file of one chunk is that chunk.
     pub(crate) fn finish(mut self) -> Result<Stored, ContentError> {
-        if self.rows.is_empty() {
-            return self.leaf(Vec::new());
-        }
         let mut level = 0;
         loop {
             let top = level + 1 == self.rows.len();
@@ -88,27 +91,17 @@ impl<'a> Builder<'a> {
         }
     }
 
-    fn leaf(&self, chunk: Vec<u8>) -> Result<Stored, ContentError> {
-        let block = Block::new(Codec::Raw, chunk)?;
-        self.store.put(&block)?;
-        let bytes = block.bytes().len() as u64;
-        Ok(Stored {
-            cid: *block.cid(),
-            file_bytes: bytes,
-            dag_bytes: bytes,
-        })
-    }
-
     fn node(&self, row: &[Stored]) -> Result<Stored, ContentError> {
-        let (block, stored) = unixfs::file_block(row)?;
-        self.store.put(&block)?;
-        Ok(stored)
+        super::put(self.store, self.version, unixfs::file_block(row)?)
     }
 }
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
+    use std::ops::ControlFlow;
+
+    use super::super::file_of;
     use super::*;
     use crate::MemoryStore;
 
@@ -127,70 +120,83 @@ mod tests {
     }
 
     /// Answers of the Go implementation's balanced layout (boxo 0.39) with chunks of 4 bytes and 3 links
-    /// a node: every shape from one leaf to five levels, without gigabytes of input.
+    /// a node: every shape from one leaf to five levels, without gigabytes of input. In both versions of
+    /// CIDs, with raw leaves and without.
     #[test]
     fn every_shape_of_dag_has_the_cid_that_the_go_implementation_gives_it() {
         let known = [
             (
                 0,
                 "bafkreihdwdcefgh4dqkjv67uzcmw7ojee6xedzdetojuzjevtenxquvyku",
+                "QmbFMke1KXqnYyBBWxB74N4c5SBnJMVAiMNRcGu6x1AwQH",
             ),
             (
                 1,
                 "bafkreibcvwxqlcrmwzulcxfuyhzq47ghec56hdaumvcbnhntl67wga4jyq",
+                "QmYgeDNcNoWGunNmxb2do8E5oMALcrxnzxCWLpzrWeBjZ4",
             ),
             (
                 4,
                 "bafkreidxskxszsqndfpyrn6u2zidzqinxzki7mypousgge6bdld2k4pfqi",
+                "QmYWkcGp7VXenw3kwXt1NswvNmKsj9r1X2hYnPcPRyb1bm",
             ),
             (
                 5,
                 "bafybeif5gd6or5lurngg4qpuwgswthx2exl5f4wt6qrefuysud6ltlk7cu",
+                "QmVEgvJrLV8RLSWBVDHtoi8bunh3Annbvgp63evXVPQnku",
             ),
             (
                 12,
                 "bafybeif4ox6o5ehbkdsf57bwwklf2bdxxlm77wlg7toev2ebpthy3cmm4i",
+                "QmamEaZvJC8FzhDKb4dvcUXjY5ktcSejTjjcpYgEhmeksf",
             ),
             (
                 13,
                 "bafybeihdylz2yfsjfx2tv7tl7k6g23kagred2qzcvxjbnt3xwpbdz5emne",
+                "QmegsZqmeSUT13zznbjWuWvDzHYnNRwtetUsm1zqTk7xvG",
             ),
             (
                 36,
                 "bafybeiggokc6mxhfpkutr4o6h6cnpioh67hdzkelfzlfgvoy5dd2r3u7s4",
+                "QmNq2L94DWiHLmhTbEndyvkTZ79xTPMELQrMsc1uAU4ywb",
             ),
             (
                 37,
                 "bafybeibo3j5zjkbihrg6qqkd4wmoropzhclovtf4tr3xhydp4oshitlvji",
+                "QmRneh8wrzKSHtTn4SDSDd2KayEXyyYbzPqsHzaBzQwRro",
             ),
             (
                 108,
                 "bafybeiglsmtnk4pgex3w5p2tvcnshvaud7r6wp3mvyt33aixmcq4cgx4gu",
+                "QmS5wMeSxNtrpvirq6ziV2fNfHDLRzQWPyuT8nmrw2a5uy",
             ),
             (
                 109,
                 "bafybeidwns45gvlwljvw3mssx5tdnyrhgglivfmfediydkr7y4vrea5neu",
+                "QmfWxkrLGy9QCYQNgacovXJE3XwyWUKqk6gsZhX1KKoPNF",
             ),
             (
                 325,
                 "bafybeidqh3q7f2rjdxkagftnogpqqy4fd2lyieleqyklqhubv6ma47ioxy",
+                "Qmdj5i8SVMb9rnPbSccX4jQTTt7g1GWg5acA5jsoSwGDx3",
             ),
         ];
         let layout = Layout {
             chunk_bytes: 4,
             links: 3,
         };
-        for (bytes, cid) in known {
-            let store = MemoryStore::default();
-            let mut builder = Builder::new(&store, layout);
-            for chunk in pattern(bytes).chunks(layout.chunk_bytes) {
-                builder.push(chunk.to_vec()).unwrap();
+        for (bytes, v1, v0) in known {
+            for (version, cid) in [(CidVersion::V1, v1), (CidVersion::V0, v0)] {
+                let content = pattern(bytes);
+                let mut quiet = |_: super::super::Progress<'_>| ControlFlow::Continue(());
+                let store = MemoryStore::default();
+                let stored =
+                    file_of(&store, version, layout, &mut &content[..], &mut quiet).unwrap();
+                assert_eq!(stored.cid.to_string(), cid, "{bytes} bytes");
+                let mut back = Vec::new();
+                crate::export::file(&store, &stored.cid, &mut back).unwrap();
+                assert_eq!(back, content);
             }
-            assert_eq!(
-                builder.finish().unwrap().cid.to_string(),
-                cid,
-                "{bytes} bytes"
-            );
         }
     }
 }

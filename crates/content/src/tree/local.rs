@@ -4,12 +4,12 @@
 //! underneath, the walk stays below the directory that was opened first. A file gives exactly the bytes
 //! that were listed for it, or [`TreeError::Changed`]. Nothing is written.
 
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
 use std::path::Path;
 
 use cap_fs_ext::{DirExt, FollowSymlinks, OpenOptionsFollowExt, OpenOptionsSyncExt};
 use cap_std::ambient_authority;
-use cap_std::fs::{Dir, File, FileType, FileTypeExt, OpenOptions};
+use cap_std::fs::{Dir, File, FileExt, FileType, FileTypeExt, OpenOptions};
 
 use super::{Node, Tree, TreeError, TreePath, name_fault};
 
@@ -61,19 +61,19 @@ impl LocalTree {
     }
 
     /// Copies a listed file into `writer`, a piece at a time. Errors as [`LocalTree::file`] and
-    /// [`LocalFile::read`] do, and if `writer` does.
+    /// [`LocalFile::read_at`] do, and if `writer` does.
     pub fn copy(&self, path: &TreePath, writer: &mut dyn Write) -> Result<(), TreeError> {
-        let mut file = self.file(path)?;
+        let file = self.file(path)?;
         let mut buffer = vec![0; COPY_BYTES];
-        loop {
-            let read = file.read(&mut buffer)?;
-            let Some(piece) = buffer.get(..read).filter(|piece| !piece.is_empty()) else {
-                return Ok(());
-            };
+        let mut offset = 0_u64;
+        while offset < file.bytes() {
+            let read = file.read_at(offset, &mut buffer)?;
             writer
-                .write_all(piece)
+                .write_all(buffer.get(..read).unwrap_or_default())
                 .map_err(TreeError::io(path.as_str(), "writing"))?;
+            offset = offset.saturating_add(read as u64);
         }
+        file.check_end()
     }
 
     /// Opens a listed file for reading. Errors if it is no longer that file.
@@ -100,53 +100,60 @@ impl LocalTree {
         }
         Ok(LocalFile {
             file,
-            left: *bytes,
+            bytes: *bytes,
             path: path.to_string(),
         })
     }
 }
 
-/// An open file that gives exactly as many bytes as were listed.
+/// An open file that has exactly as many bytes as were listed, or is refused when it is read. Any number of
+/// threads may read at once.
 #[derive(Debug)]
 pub struct LocalFile {
     file: File,
-    left: u64,
+    bytes: u64,
     path: String,
 }
 
 impl LocalFile {
-    /// Reads up to `buffer.len()` bytes; 0 at the end. [`TreeError::Changed`] if the file has become
-    /// shorter or longer than it was listed.
-    pub fn read(&mut self, buffer: &mut [u8]) -> Result<usize, TreeError> {
-        let changed = || TreeError::Changed {
-            path: self.path.clone(),
-        };
-        // At the listed end, one byte more is asked for, which must not be there.
-        let mut probe = [0; 1];
-        let into = if self.left == 0 {
-            &mut probe
-        } else {
-            let wanted = usize::try_from(self.left)
-                .unwrap_or(usize::MAX)
-                .min(buffer.len());
-            buffer.get_mut(..wanted).unwrap_or_default()
-        };
-        if into.is_empty() {
-            return Ok(0);
+    /// Its path in the tree.
+    pub fn path(&self) -> &str {
+        &self.path
+    }
+
+    /// Its size in bytes, as listed.
+    pub fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// Fills the front of `buffer` with what stands at `offset`, as far as the listed end, and returns how
+    /// many bytes that are. [`TreeError::Changed`] if the file has become shorter.
+    pub fn read_at(&self, offset: u64, buffer: &mut [u8]) -> Result<usize, TreeError> {
+        let left = usize::try_from(self.bytes.saturating_sub(offset)).unwrap_or(usize::MAX);
+        let wanted = left.min(buffer.len());
+        let into = buffer.get_mut(..wanted).unwrap_or_default();
+        match self.file.read_exact_at(into, offset) {
+            Ok(()) => Ok(wanted),
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Err(self.changed()),
+            Err(error) => Err(TreeError::io(&self.path, "reading")(error)),
         }
-        let read = loop {
-            match self.file.read(into) {
+    }
+
+    /// [`TreeError::Changed`] if the file has become longer.
+    pub fn check_end(&self) -> Result<(), TreeError> {
+        loop {
+            match self.file.read_at(&mut [0], self.bytes) {
+                Ok(0) => return Ok(()),
+                Ok(_) => return Err(self.changed()),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                other => break other.map_err(TreeError::io(&self.path, "reading"))?,
+                Err(error) => return Err(TreeError::io(&self.path, "reading")(error)),
             }
-        };
-        match (self.left, read) {
-            (0, 0) => Ok(0),
-            (0, _) | (_, 0) => Err(changed()),
-            _ => {
-                self.left = self.left.saturating_sub(read as u64);
-                Ok(read)
-            }
+        }
+    }
+
+    fn changed(&self) -> TreeError {
+        TreeError::Changed {
+            path: self.path.clone(),
         }
     }
 }
@@ -243,14 +250,10 @@ mod tests {
         scratch
     }
 
-    fn read_all(file: &mut LocalFile) -> Result<Vec<u8>, TreeError> {
-        let (mut all, mut buffer) = (Vec::new(), [0; 5]);
-        loop {
-            match file.read(&mut buffer)? {
-                0 => return Ok(all),
-                n => all.extend_from_slice(&buffer[..n]),
-            }
-        }
+    fn read_all(local: &LocalTree, path: &TreePath) -> Result<Vec<u8>, TreeError> {
+        let mut all = Vec::new();
+        local.copy(path, &mut all)?;
+        Ok(all)
     }
 
     #[test]
@@ -263,7 +266,13 @@ mod tests {
         let listed: Vec<_> = local.tree().iter().map(|(path, _)| path.as_str()).collect();
         assert_eq!(listed, ["usr", "usr/a"]);
         let file = TreePath::root().child("usr").unwrap().child("a").unwrap();
-        assert_eq!(read_all(&mut local.file(&file).unwrap()).unwrap(), b"hello");
+        assert_eq!(read_all(&local, &file).unwrap(), b"hello");
+        let mut middle = [0; 3];
+        assert_eq!(
+            local.file(&file).unwrap().read_at(3, &mut middle).unwrap(),
+            2
+        );
+        assert_eq!(&middle[..2], b"lo");
     }
 
     #[test]
@@ -349,7 +358,7 @@ mod tests {
             fs::write(&at, "hello").unwrap();
             let local = LocalTree::open(scratch.path(), &["usr"]).unwrap();
             swap();
-            let read = local.file(&path).and_then(|mut file| read_all(&mut file));
+            let read = read_all(&local, &path);
             assert!(read.is_err(), "swap {number}: {read:?}");
         }
     }

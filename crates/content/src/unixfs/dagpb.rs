@@ -14,11 +14,12 @@ pub(crate) struct PbNode<'a> {
     pub(crate) data: Option<&'a [u8]>,
 }
 
-/// A link. The size that it claims for what is below it is read over: nothing may be believed of it.
+/// A link. The size that it claims for what is below it is a claim: nobody checks it.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct PbLink<'a> {
     pub(crate) cid: Cid,
     pub(crate) name: &'a str,
+    pub(crate) dag_bytes: Option<u64>,
 }
 
 impl<'a> PbNode<'a> {
@@ -58,6 +59,7 @@ impl<'a> PbLink<'a> {
             cid: cid.ok_or(Malformed("a link has no CID"))?,
             name: std::str::from_utf8(name.unwrap_or_default())
                 .map_err(|_| Malformed("a name is not UTF-8"))?,
+            dag_bytes: size,
         })
     }
 }

@@ -1,0 +1,454 @@
+//! A file over blocks, read where one wants.
+//!
+//! The nodes of a file say how many bytes lie below each of their links, so a read goes straight to the
+//! blocks that hold the wanted bytes and reads no others. Every block is verified, and so is the shape:
+//! what lies below a link must be a file of exactly the size that the link's node gives it, whatever the
+//! nesting. What was read is kept, verified, in a [`Cache`] of bounded size, so that small reads one after
+//! the other do not hash a block again; files that are open at once can share one.
+//!
+//! Refused: directories and links, files beyond [`MAX_TOTAL_BYTES`], sizes that do not agree, and nesting
+//! beyond [`MAX_DEPTH`]. Nothing recurses. A file of very small or empty parts is no way to keep us busy:
+//! a call reads at most [`MAX_BLOCKS_A_READ`] blocks and gives fewer bytes instead.
+
+mod cache;
+
+use std::fmt;
+use std::io::{self, Read, Seek, SeekFrom};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use cid::Cid;
+
+pub use self::cache::Cache;
+
+use self::cache::FileNode;
+use crate::store::need;
+use crate::tree::{MAX_TOTAL_BYTES, TreeError};
+use crate::{BlockStore, ContentError};
+
+/// The most nodes above a block of a file. A file of the largest size in chunks of 8 KiB with two links to
+/// a node has 20.
+pub const MAX_DEPTH: usize = 64;
+/// The most blocks that one call reads before it gives what it has. In chunks of Kubo's size this many
+/// hold 256 MiB, in the smallest that anybody writes (a few KiB) still some MiB.
+pub const MAX_BLOCKS_A_READ: usize = 1024;
+/// How much the cache of a file that was opened without one keeps, in bytes: two of the largest blocks.
+const OWN_CACHE_BYTES: usize = 2 * crate::MAX_BLOCK_BYTES;
+
+/// An open file. Cheap to clone; any number of threads may read at once.
+#[derive(Clone)]
+pub struct File {
+    store: Arc<dyn BlockStore>,
+    cache: Arc<Cache>,
+    root: Arc<FileNode>,
+}
+
+impl File {
+    /// Opens the file `cid`, with a cache of its own of 4 MiB. Reads its first block.
+    ///
+    /// Errors: [`ContentError::NotAFile`] for directories and links, [`ContentError::Tree`] for a file
+    /// beyond [`MAX_TOTAL_BYTES`], [`ContentError::BlockMissing`] and the refusals of content.
+    pub fn open(store: Arc<dyn BlockStore>, cid: &Cid) -> Result<Self, ContentError> {
+        Self::open_with(store, Arc::new(Cache::new(OWN_CACHE_BYTES)), cid)
+    }
+
+    /// As [`File::open`], with a cache that other files may share.
+    pub fn open_with(
+        store: Arc<dyn BlockStore>,
+        cache: Arc<Cache>,
+        cid: &Cid,
+    ) -> Result<Self, ContentError> {
+        let root = load(&*store, &cache, cid)?.ok_or(ContentError::NotAFile { cid: *cid })?;
+        if root.bytes() > MAX_TOTAL_BYTES {
+            return Err(TreeError::TooManyBytes {
+                limit: MAX_TOTAL_BYTES,
+            }
+            .into());
+        }
+        Ok(Self { store, cache, root })
+    }
+
+    /// As [`File::open_with`], for a file that was listed with that many bytes: one of another size is
+    /// refused with [`ContentError::SizeDiffers`].
+    pub fn open_listed(
+        store: Arc<dyn BlockStore>,
+        cache: Arc<Cache>,
+        cid: &Cid,
+        listed: u64,
+    ) -> Result<Self, ContentError> {
+        let file = Self::open_with(store, cache, cid)?;
+        file.root.expect(listed)?;
+        Ok(file)
+    }
+
+    /// Its name.
+    pub fn cid(&self) -> &Cid {
+        self.root.cid()
+    }
+
+    /// Its size in bytes.
+    pub fn bytes(&self) -> u64 {
+        self.root.bytes()
+    }
+
+    /// Fills the front of `buffer` with what stands at `offset` and returns how many bytes that are: 0 only
+    /// at the end or for an empty buffer, and fewer than asked for before the end, see
+    /// [`MAX_BLOCKS_A_READ`]. On an error, what is in `buffer` means nothing.
+    ///
+    /// Errors: [`ContentError::BlockMissing`], [`ContentError::SizeDiffers`], and the refusals of content.
+    pub fn read_at(&self, offset: u64, buffer: &mut [u8]) -> Result<usize, ContentError> {
+        let (mut filled, mut blocks) = (0, 0);
+        while let Some(free) = buffer.get_mut(filled..).filter(|free| !free.is_empty()) {
+            let at = offset.saturating_add(filled as u64);
+            if at >= self.bytes() || (filled > 0 && blocks >= MAX_BLOCKS_A_READ) {
+                break;
+            }
+            let piece = self.piece(at, &mut blocks)?;
+            let count = piece.len().min(free.len());
+            if let (Some(to), Some(from)) = (free.get_mut(..count), piece.get(..count)) {
+                to.copy_from_slice(from);
+            }
+            filled = filled.saturating_add(count);
+        }
+        Ok(filled)
+    }
+
+    /// A reader that begins at the front.
+    pub fn cursor(&self) -> Cursor {
+        Cursor {
+            file: self.clone(),
+            at: 0,
+        }
+    }
+
+    /// The bytes from `at`, which lies before the end, to the end of the block that holds them.
+    fn piece(&self, at: u64, blocks: &mut usize) -> Result<Bytes, ContentError> {
+        let (mut node, mut at) = (self.root.clone(), at);
+        for _ in 0..=MAX_DEPTH {
+            let (part, before) = match node.find(at) {
+                cache::Found::Inline(bytes) => return Ok(bytes),
+                cache::Found::Part { part, before } => (part, before),
+            };
+            let below = match self.cache.get(&part.cid) {
+                Some(below) => below,
+                None => {
+                    *blocks = blocks.saturating_add(1);
+                    load(&*self.store, &self.cache, &part.cid)?.ok_or(ContentError::Malformed {
+                        cid: part.cid,
+                        why: "it is part of a file and is no file",
+                    })?
+                }
+            };
+            below.expect(part.bytes)?;
+            (node, at) = (below, at.saturating_sub(before));
+        }
+        Err(ContentError::Malformed {
+            cid: *self.cid(),
+            why: "it is a file of too many levels",
+        })
+    }
+}
+
+impl fmt::Debug for File {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("File")
+            .field("cid", self.cid())
+            .field("bytes", &self.bytes())
+            .finish_non_exhaustive()
+    }
+}
+
+/// Reads, verifies and keeps one node of a file; `None` if it is something else.
+fn load(
+    store: &dyn BlockStore,
+    cache: &Cache,
+    cid: &Cid,
+) -> Result<Option<Arc<FileNode>>, ContentError> {
+    let node = FileNode::of(&need(store, cid)?)?.map(Arc::new);
+    if let Some(node) = &node {
+        cache.keep(node.clone());
+    }
+    Ok(node)
+}
+
+/// A place in a file. Errors of content come as [`io::Error`]s with the [`ContentError`] inside.
+#[derive(Clone, Debug)]
+pub struct Cursor {
+    file: File,
+    at: u64,
+}
+
+impl Read for Cursor {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self
+            .file
+            .read_at(self.at, buffer)
+            .map_err(io::Error::other)?;
+        self.at = self.at.saturating_add(read as u64);
+        Ok(read)
+    }
+}
+
+impl Seek for Cursor {
+    /// As with local files, a place beyond the end is allowed, and nothing is read there.
+    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+        let place = match to {
+            SeekFrom::Start(at) => Some(at),
+            SeekFrom::End(by) => self.file.bytes().checked_add_signed(by),
+            SeekFrom::Current(by) => self.at.checked_add_signed(by),
+        };
+        self.at = place.ok_or_else(|| io::Error::from(io::ErrorKind::InvalidInput))?;
+        Ok(self.at)
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::indexing_slicing)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::unixfs::{Stored, directory_block, file_block, link_block};
+    use crate::{Block, Codec, MemoryStore};
+
+    /// Counts what is read of it.
+    #[derive(Default)]
+    struct Counting {
+        store: MemoryStore,
+        reads: AtomicUsize,
+    }
+
+    impl Counting {
+        fn reads(&self) -> usize {
+            self.reads.swap(0, Ordering::Relaxed)
+        }
+    }
+
+    impl BlockStore for Counting {
+        fn put(&self, block: &Block) -> Result<(), ContentError> {
+            self.store.put(block)
+        }
+        fn get(&self, cid: &Cid) -> Result<Option<Block>, ContentError> {
+            self.reads.fetch_add(1, Ordering::Relaxed);
+            self.store.get(cid)
+        }
+        fn has(&self, cid: &Cid) -> Result<bool, ContentError> {
+            self.store.has(cid)
+        }
+    }
+
+    fn put(store: &dyn BlockStore, made: (Block, Stored)) -> Stored {
+        store.put(&made.0).unwrap();
+        made.1
+    }
+
+    fn leaf(store: &dyn BlockStore, bytes: &[u8]) -> Stored {
+        let block = Block::new(Codec::Raw, bytes.to_vec()).unwrap();
+        store.put(&block).unwrap();
+        Stored {
+            cid: *block.cid(),
+            file_bytes: bytes.len() as u64,
+            dag_bytes: bytes.len() as u64,
+        }
+    }
+
+    fn node(store: &dyn BlockStore, parts: &[Stored]) -> Stored {
+        put(store, file_block(parts).unwrap())
+    }
+
+    /// "0123456789" over three levels: ((012)(34))((567)(89)).
+    fn digits(store: &dyn BlockStore) -> Stored {
+        let left = node(store, &[leaf(store, b"012"), leaf(store, b"34")]);
+        let right = node(store, &[leaf(store, b"567"), leaf(store, b"89")]);
+        node(store, &[left, right])
+    }
+
+    #[test]
+    fn a_read_takes_the_blocks_that_it_needs_and_no_block_twice() {
+        let store = Arc::new(Counting::default());
+        let file = File::open(store.clone(), &digits(&*store).cid).unwrap();
+        assert_eq!((file.bytes(), store.reads()), (10, 1));
+        let mut one = [0];
+        for (at, byte, reads) in [(6, b'6', 2), (5, b'5', 0), (8, b'8', 1), (0, b'0', 2)] {
+            assert_eq!(file.read_at(at, &mut one).unwrap(), 1);
+            assert_eq!((one[0], store.reads()), (byte, reads), "at {at}");
+        }
+        let mut all = [0; 20];
+        assert_eq!(file.read_at(0, &mut all).unwrap(), 10);
+        assert_eq!((&all[..10], store.reads()), (&b"0123456789"[..], 1));
+        assert_eq!(file.read_at(10, &mut all).unwrap(), 0);
+        assert_eq!(file.read_at(u64::MAX, &mut all).unwrap(), 0);
+    }
+
+    #[test]
+    fn a_cursor_reads_on_and_seeks_like_a_file() {
+        let store = Arc::new(MemoryStore::default());
+        let mut cursor = File::open(store.clone(), &digits(&*store).cid)
+            .unwrap()
+            .cursor();
+        let mut text = String::new();
+        assert_eq!(cursor.seek(SeekFrom::End(-3)).unwrap(), 7);
+        cursor.read_to_string(&mut text).unwrap();
+        assert_eq!(text, "789");
+        assert_eq!(cursor.seek(SeekFrom::Current(-9)).unwrap(), 1);
+        assert!(cursor.seek(SeekFrom::Current(-2)).is_err());
+        assert_eq!(cursor.seek(SeekFrom::Start(99)).unwrap(), 99);
+        assert_eq!(cursor.read(&mut [0; 4]).unwrap(), 0);
+    }
+
+    #[test]
+    fn directories_and_links_are_no_files() {
+        let store = Arc::new(MemoryStore::default());
+        for made in [directory_block(&[]), link_block("x")] {
+            let cid = put(&*store, made.unwrap()).cid;
+            assert!(matches!(
+                File::open(store.clone(), &cid),
+                Err(ContentError::NotAFile { .. })
+            ));
+            let parent = node(
+                &*store,
+                &[Stored {
+                    cid,
+                    file_bytes: 1,
+                    dag_bytes: 1,
+                }],
+            );
+            let file = File::open(store.clone(), &parent.cid).unwrap();
+            let refused = file.read_at(0, &mut [0]);
+            assert!(matches!(refused, Err(ContentError::Malformed { .. })));
+        }
+    }
+
+    #[test]
+    fn a_size_that_is_not_true_is_refused_by_name() {
+        let store = Arc::new(MemoryStore::default());
+        let mut liar = leaf(&*store, b"four");
+        let cid = liar.cid;
+        liar.file_bytes = 5;
+        let file = File::open(store.clone(), &node(&*store, &[liar]).cid).unwrap();
+        let refused = file.read_at(0, &mut [0]);
+        assert!(matches!(
+            refused,
+            Err(ContentError::SizeDiffers {
+                listed: 5,
+                found: 4,
+                ..
+            })
+        ));
+        let cache = Arc::new(Cache::new(9));
+        let listed = |bytes| File::open_listed(store.clone(), cache.clone(), &cid, bytes);
+        assert!(listed(4).is_ok());
+        assert!(matches!(
+            listed(5),
+            Err(ContentError::SizeDiffers {
+                listed: 5,
+                found: 4,
+                ..
+            })
+        ));
+    }
+
+    #[test]
+    fn files_beyond_the_limits_of_size_and_depth_are_refused() {
+        let store = Arc::new(MemoryStore::default());
+        let mut huge = leaf(&*store, b"x");
+        huge.file_bytes = MAX_TOTAL_BYTES + 1;
+        let refused = File::open(store.clone(), &node(&*store, &[huge]).cid);
+        assert!(matches!(
+            refused,
+            Err(ContentError::Tree(TreeError::TooManyBytes { .. }))
+        ));
+        let mut deep = leaf(&*store, b"x");
+        for depth in 1..=MAX_DEPTH + 1 {
+            deep = node(&*store, &[deep]);
+            let read = File::open(store.clone(), &deep.cid)
+                .unwrap()
+                .read_at(0, &mut [0]);
+            assert_eq!(read.is_ok(), depth <= MAX_DEPTH, "{depth} deep");
+        }
+    }
+
+    #[test]
+    fn a_file_of_tiny_parts_gives_less_at_a_time() {
+        let store = Arc::new(Counting::default());
+        let parts: Vec<_> = (0..4096_u32)
+            .map(|n| leaf(&*store, &n.to_be_bytes()))
+            .collect();
+        let file = File::open(store.clone(), &node(&*store, &parts).cid).unwrap();
+        let mut buffer = vec![0; 4 * 4096];
+        store.reads();
+        assert_eq!(file.read_at(0, &mut buffer).unwrap(), 4 * MAX_BLOCKS_A_READ);
+        assert_eq!(store.reads(), MAX_BLOCKS_A_READ);
+    }
+
+    #[test]
+    fn files_share_a_cache_and_a_cache_that_is_too_small_changes_no_byte() {
+        let store = Arc::new(Counting::default());
+        let cid = digits(&*store).cid;
+        let shared = Arc::new(Cache::new(OWN_CACHE_BYTES));
+        for reads in [7, 1] {
+            let file = File::open_with(store.clone(), shared.clone(), &cid).unwrap();
+            let mut all = [0; 10];
+            file.read_at(0, &mut all).unwrap();
+            assert_eq!((&all, store.reads()), (b"0123456789", reads));
+        }
+        let file = File::open_with(store.clone(), Arc::new(Cache::new(0)), &cid).unwrap();
+        let mut all = [0; 10];
+        assert_eq!(file.read_at(0, &mut all).unwrap(), 10);
+        assert_eq!(&all, b"0123456789");
+    }
+
+    /// A file of some shape: leaves, or nodes over what is drawn below.
+    #[derive(Clone, Debug)]
+    enum Shape {
+        Leaf(Vec<u8>),
+        Node(Vec<Shape>),
+    }
+
+    fn shapes() -> impl Strategy<Value = Shape> {
+        let leaf = proptest::collection::vec(any::<u8>(), 0..9).prop_map(Shape::Leaf);
+        leaf.prop_recursive(5, 60, 5, |below| {
+            proptest::collection::vec(below, 0..5).prop_map(Shape::Node)
+        })
+    }
+
+    fn store_shape(store: &dyn BlockStore, shape: &Shape, bytes: &mut Vec<u8>) -> Stored {
+        match shape {
+            Shape::Leaf(content) => {
+                bytes.extend_from_slice(content);
+                leaf(store, content)
+            }
+            Shape::Node(parts) => {
+                let parts: Vec<_> = parts
+                    .iter()
+                    .map(|part| store_shape(store, part, bytes))
+                    .collect();
+                node(store, &parts)
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_read_of_any_shape_gives_the_bytes_that_stand_there(
+            shape in shapes(),
+            reads in proptest::collection::vec((0_u64..120, 0_usize..60), 1..20),
+            cache_bytes in 0_usize..2000,
+        ) {
+            let store = Arc::new(MemoryStore::default());
+            let mut bytes = Vec::new();
+            let cid = store_shape(&*store, &shape, &mut bytes).cid;
+            let cache = Arc::new(Cache::new(cache_bytes));
+            let file = File::open_with(store, cache, &cid).unwrap();
+            prop_assert_eq!(file.bytes(), bytes.len() as u64);
+            for (at, count) in reads {
+                let mut buffer = vec![0; count];
+                let read = file.read_at(at, &mut buffer).unwrap();
+                let rest = bytes.get(at as usize..).unwrap_or_default();
+                prop_assert_eq!(&buffer[..read], &rest[..count.min(rest.len())]);
+            }
+        }
+    }
+}
