@@ -2,7 +2,8 @@
 //!
 //! There are two ways to make one, from bytes whose name is computed and from bytes whose claimed name
 //! is checked, and none that believes anybody. Refused: other hashes than a whole sha2-256, other
-//! codecs than the two that UnixFS uses, and blocks that no peer would exchange.
+//! codecs than the four of [`Codec`], and blocks that no peer would exchange. What the bytes mean is
+//! looked at elsewhere: a block may hash to its name and still be no valid node of its codec.
 
 use bytes::Bytes;
 use cid::Cid;
@@ -19,13 +20,17 @@ const SHA2_256: u64 = 0x12;
 /// Length of a whole sha2-256 digest, in bytes.
 pub(crate) const DIGEST_BYTES: usize = 32;
 
-/// What the bytes of a block are. UnixFS uses these two and no other.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// What the bytes of a block are. UnixFS uses the first two and no other; the other two carry data.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Codec {
     /// Plain bytes: a leaf of a file.
     Raw,
     /// A node with links: a directory, a link, or the inside of a file.
     DagPb,
+    /// Any data with links, as strict CBOR.
+    DagCbor,
+    /// Any data with links, as JSON.
+    DagJson,
 }
 
 impl Codec {
@@ -34,6 +39,18 @@ impl Codec {
         match self {
             Self::Raw => 0x55,
             Self::DagPb => 0x70,
+            Self::DagCbor => 0x71,
+            Self::DagJson => 0x0129,
+        }
+    }
+
+    /// Its name in the table of multicodecs, which is what people type.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Raw => "raw",
+            Self::DagPb => "dag-pb",
+            Self::DagCbor => "dag-cbor",
+            Self::DagJson => "dag-json",
         }
     }
 
@@ -42,6 +59,8 @@ impl Codec {
         match cid.codec() {
             0x55 => Ok(Self::Raw),
             0x70 => Ok(Self::DagPb),
+            0x71 => Ok(Self::DagCbor),
+            0x0129 => Ok(Self::DagJson),
             codec => Err(ContentError::UnsupportedCodec { cid: *cid, codec }),
         }
     }
@@ -140,12 +159,17 @@ mod tests {
     }
 
     #[test]
-    fn other_codecs_are_refused() {
-        let cbor = Cid::new_v1(0x71, Code::Sha2_256.digest(b"x"));
-        let refused = Block::verified(cbor, &b"x"[..]);
+    fn the_four_codecs_pass_and_others_are_refused() {
+        for codec in [Codec::Raw, Codec::DagPb, Codec::DagCbor, Codec::DagJson] {
+            let block = Block::new(codec, &b"x"[..]).unwrap();
+            assert_eq!(Codec::of(block.cid()).unwrap(), codec);
+            assert_eq!(Block::verified(*block.cid(), &b"x"[..]).unwrap(), block);
+        }
+        let libp2p_key = Cid::new_v1(0x72, Code::Sha2_256.digest(b"x"));
+        let refused = Block::verified(libp2p_key, &b"x"[..]);
         assert!(matches!(
             refused,
-            Err(ContentError::UnsupportedCodec { codec: 0x71, .. })
+            Err(ContentError::UnsupportedCodec { codec: 0x72, .. })
         ));
     }
 }

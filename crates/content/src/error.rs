@@ -7,6 +7,8 @@ use std::path::PathBuf;
 
 use cid::Cid;
 
+use crate::car::CarError;
+use crate::dag::DagError;
 use crate::tree::TreeError;
 
 /// Why a block, a store, a path or a tree was refused.
@@ -41,8 +43,11 @@ pub enum ContentError {
         /// The CID.
         cid: Cid,
     },
-    /// The CID's codec is neither `raw` nor `dag-pb`.
-    #[error("{cid} has codec 0x{codec:x}; only files and directories (raw, dag-pb) can be read")]
+    /// The CID's codec is none of ours, or is not one of files and directories where those are needed.
+    #[error(
+        "{cid} has codec 0x{codec:x}, which cannot be read as this; files and directories are raw or \
+         dag-pb, data is dag-cbor or dag-json"
+    )]
     UnsupportedCodec {
         /// The CID.
         cid: Cid,
@@ -174,6 +179,12 @@ pub enum ContentError {
     /// Whoever asked for it had it stopped.
     #[error("stopped half-way; what is stored already is not stored again next time")]
     Cancelled,
+    /// A graph of blocks, or data in one, was refused.
+    #[error(transparent)]
+    Dag(#[from] DagError),
+    /// A CAR file was refused.
+    #[error(transparent)]
+    Car(#[from] CarError),
     /// A tree of files was refused.
     #[error(transparent)]
     Tree(#[from] TreeError),

@@ -6,19 +6,21 @@
 //! is hashed before anybody sees it, whoever stored it. A [`Block`] is therefore a type and not a
 //! habit: it cannot be made from bytes that do not hash to its CID.
 //!
-//! What this crate refuses: hashes other than sha2-256, codecs other than `raw` and `dag-pb`, blocks
-//! beyond [`MAX_BLOCK_BYTES`], names that a file system could read as
+//! What this crate refuses: hashes other than sha2-256, codecs other than `raw`, `dag-pb`,
+//! `dag-cbor` and `dag-json`, blocks beyond [`MAX_BLOCK_BYTES`], names that a file system could read as
 //! something else than a name, links that lead out of their tree, and anything that passes a limit.
 //! It knows neither libp2p nor Wasm, and it opens no connection.
 //!
 //! In reading order: [`Block`], [`BlockStore`] with [`EmbeddedStore`] and [`MemoryStore`], [`tree`]
 //! (a tree on the local disk), [`import`], [`export`], [`directory`] and [`read`] (what is in blocks, looked
-//! at without a copy), and [`IpfsPath`].
+//! at without a copy), [`IpfsPath`], [`dag`] (blocks as a graph), and [`car`] (blocks in a file).
 //!
 //! Everything here blocks on the disk; call it from a thread that may block.
 
 mod block;
 mod budget;
+pub mod car;
+pub mod dag;
 pub mod directory;
 mod error;
 pub mod export;

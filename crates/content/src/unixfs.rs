@@ -6,10 +6,10 @@
 //! sizes that do not add up, bytes behind a CID. It never recurses, and allocates in proportion to the
 //! block, which is itself bounded.
 
-mod dagpb;
+pub(crate) mod dagpb;
 mod murmur3;
 mod shard;
-mod wire;
+pub(crate) mod wire;
 
 use bytes::Bytes;
 use cid::Cid;
@@ -117,6 +117,10 @@ impl UnixFs {
                 }
                 interpret(block.bytes(), data, node.links).map_err(malformed)
             }
+            Codec::DagCbor | Codec::DagJson => Err(ContentError::UnsupportedCodec {
+                cid: *block.cid(),
+                codec: block.cid().codec(),
+            }),
         }
     }
 }
@@ -466,6 +470,16 @@ mod tests {
             assert!(
                 matches!(refused, Err(ContentError::Malformed { .. })),
                 "{taken:?} {links:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn data_is_refused_as_a_file_by_its_codec() {
+        for codec in [Codec::DagCbor, Codec::DagJson] {
+            let refused = UnixFs::decode(&Block::new(codec, &b"\xa0"[..]).unwrap());
+            assert!(
+                matches!(refused, Err(ContentError::UnsupportedCodec { codec: named, .. }) if named == codec.code())
             );
         }
     }

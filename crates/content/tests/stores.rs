@@ -14,7 +14,7 @@ mod contract {
 
     pub fn what_was_put_comes_back(store: &dyn BlockStore) {
         for bytes in [vec![], vec![7], vec![1; 70_000], vec![2; MAX_BLOCK_BYTES]] {
-            for codec in [Codec::Raw, Codec::DagPb] {
+            for codec in [Codec::Raw, Codec::DagPb, Codec::DagCbor, Codec::DagJson] {
                 let block = Block::new(codec, bytes.clone()).unwrap();
                 store.put(&block).unwrap();
                 store.put(&block).unwrap();

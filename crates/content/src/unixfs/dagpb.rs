@@ -14,11 +14,14 @@ pub(crate) struct PbNode<'a> {
     pub(crate) data: Option<&'a [u8]>,
 }
 
-/// A link. The size that it claims for what is below it is a claim: nobody checks it.
+/// A link. The size that it claims for what is below it may be shown, but never believed.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct PbLink<'a> {
     pub(crate) cid: Cid,
+    /// Empty if there is none.
     pub(crate) name: &'a str,
+    /// Whether a name was written, be it an empty one.
+    pub(crate) is_named: bool,
     pub(crate) dag_bytes: Option<u64>,
 }
 
@@ -57,6 +60,7 @@ impl<'a> PbLink<'a> {
         }
         Ok(Self {
             cid: cid.ok_or(Malformed("a link has no CID"))?,
+            is_named: name.is_some(),
             name: std::str::from_utf8(name.unwrap_or_default())
                 .map_err(|_| Malformed("a name is not UTF-8"))?,
             dag_bytes: size,

@@ -1,0 +1,81 @@
+//! Writing CAR version 1.
+
+use std::collections::BTreeMap;
+use std::io::Write;
+
+use cid::Cid;
+use ipld_core::ipld::Ipld;
+
+use super::{CarError, MAX_HEADER_BYTES};
+use crate::dag::{self, Limits, Walked};
+use crate::unixfs::wire;
+use crate::{Block, BlockStore, ContentError};
+
+/// Writes `root` and everything below it, each block once, depth first: the very file that `ipfs dag
+/// export` gives. What was written before an error is no whole graph.
+///
+/// Errors: those of [`dag::walk`], and [`ContentError::Write`].
+pub fn export(
+    store: &dyn BlockStore,
+    root: &Cid,
+    limits: &Limits,
+    writer: &mut dyn Write,
+) -> Result<Walked, ContentError> {
+    let mut writer = Writer::new(writer, &[*root])?;
+    let walked = dag::walk(store, root, limits, &mut |block| writer.put(block))?;
+    writer.finish()?;
+    Ok(walked)
+}
+
+/// A CAR file that is being written. It is not buffered; give it a writer that is.
+#[derive(Debug)]
+pub struct Writer<W> {
+    writer: W,
+}
+
+impl<W: Write> Writer<W> {
+    /// Writes the header. Refuses no roots at all, and more than [`MAX_HEADER_BYTES`] hold.
+    pub fn new(writer: W, roots: &[Cid]) -> Result<Self, ContentError> {
+        if roots.is_empty() {
+            return Err(CarError::NoRoots.into());
+        }
+        let roots = roots.iter().copied().map(Ipld::Link).collect();
+        let header = Ipld::Map(BTreeMap::from([
+            ("roots".to_owned(), Ipld::List(roots)),
+            ("version".to_owned(), Ipld::Integer(1)),
+        ]));
+        let why = "its header cannot be written";
+        let header = serde_ipld_dagcbor::to_vec(&header).map_err(|_| CarError::Header { why })?;
+        if header.len() as u64 > MAX_HEADER_BYTES {
+            return Err(CarError::HeaderTooBig {
+                bytes: header.len() as u64,
+                limit: MAX_HEADER_BYTES,
+            }
+            .into());
+        }
+        let mut writer = Self { writer };
+        writer.section(&[&header])?;
+        Ok(writer)
+    }
+
+    /// Writes a block behind the others.
+    pub fn put(&mut self, block: &Block) -> Result<(), ContentError> {
+        self.section(&[&block.cid().to_bytes(), block.bytes()])
+    }
+
+    /// Flushes, and gives back what was written to.
+    pub fn finish(mut self) -> Result<W, ContentError> {
+        self.writer.flush().map_err(ContentError::Write)?;
+        Ok(self.writer)
+    }
+
+    fn section(&mut self, parts: &[&[u8]]) -> Result<(), ContentError> {
+        let bytes: usize = parts.iter().map(|part| part.len()).sum();
+        let mut length = Vec::new();
+        wire::put_varint(&mut length, bytes as u64);
+        std::iter::once(length.as_slice())
+            .chain(parts.iter().copied())
+            .try_for_each(|part| self.writer.write_all(part))
+            .map_err(ContentError::Write)
+    }
+}
