@@ -113,31 +113,89 @@ pub fn local_tree_with(
     local: &LocalTree,
     options: Options<'_>,
 ) -> Result<Cid, ContentError> {
+    let part = |node| match node {
+        &Node::File { bytes } => Part::File { local, bytes },
+        Node::Link { target } => Part::Link { target },
+        Node::Directory => Part::Directory,
+    };
+    let parts: Vec<_> = local
+        .tree()
+        .iter()
+        .map(|(path, node)| (path, part(node)))
+        .collect();
+    compose(store, &parts, options)
+}
+
+/// What stands at one path of a tree that is put together from several.
+#[derive(Clone, Copy, Debug)]
+pub enum Part<'a> {
+    /// A directory of the parts below it.
+    Directory,
+    /// A file that was listed there in `local`, with that many bytes.
+    File {
+        /// What it is read from.
+        local: &'a LocalTree,
+        /// Its size in bytes.
+        bytes: u64,
+    },
+    /// A symbolic link.
+    Link {
+        /// What it says.
+        target: &'a str,
+    },
+    /// Something that is stored already, with all that is below it. It is not read.
+    Stored {
+        /// What it is.
+        cid: Cid,
+        /// The size of all blocks below it and its own, as its directory has it: [`crate::directory::Entry`].
+        dag_bytes: u64,
+    },
+}
+
+/// Adds a tree that is put together from parts, and returns the CID of the directory that holds them: the
+/// one that a tree of the same files has when it is added, if what is stored already was added in the
+/// same way. `parts` are sorted by path, parents before what is in them, and have nothing below what is
+/// no [`Part::Directory`].
+///
+/// Errors: as [`directory`], and [`ContentError::Cancelled`].
+pub fn compose(
+    store: &dyn BlockStore,
+    parts: &[(&TreePath, Part<'_>)],
+    options: Options<'_>,
+) -> Result<Cid, ContentError> {
     let mut quiet = quiet;
     let hook = options.progress.unwrap_or(&mut quiet);
     let version = options.cid_version;
     let mut files = Files {
-        local,
         // From the last path to the first, as below.
-        paths: Box::new(local.tree().iter().rev()),
+        files: Box::new(parts.iter().rev().filter_map(|(path, part)| match part {
+            Part::File { local, .. } => Some((*local, *path)),
+            _ => None,
+        })),
         current: None,
     };
     let files = leaves::store(store, version, Layout::KUBO, &mut files, hook)?;
     let mut files = files.into_iter();
+    let bytes = parts.iter().fold(0_u64, |sum, (_, part)| match part {
+        Part::File { bytes, .. } => sum.saturating_add(*bytes),
+        _ => sum,
+    });
     let mut gathered: HashMap<TreePath, Vec<(String, Stored)>> = HashMap::new();
     // From the last path to the first: everything in a directory comes before the directory itself.
-    for (path, node) in local.tree().iter().rev() {
-        let stored = match node {
-            Node::File { .. } => files.next().ok_or_else(|| TreeError::Changed {
+    for (path, part) in parts.iter().rev() {
+        let stored = match part {
+            Part::File { .. } => files.next().ok_or_else(|| TreeError::Changed {
                 path: path.to_string(),
             })?,
-            Node::Link { target } => put(store, version, unixfs::link_block(target)?)?,
-            Node::Directory => {
-                let progress = Progress {
-                    bytes: local.tree().bytes(),
-                    path: path.as_str(),
-                };
-                if hook(progress).is_break() {
+            Part::Link { target } => put(store, version, unixfs::link_block(target)?)?,
+            Part::Stored { cid, dag_bytes } => Stored {
+                cid: *cid,
+                file_bytes: 0,
+                dag_bytes: *dag_bytes,
+            },
+            Part::Directory => {
+                let path = path.as_str();
+                if hook(Progress { bytes, path }).is_break() {
                     return Err(ContentError::Cancelled);
                 }
                 let entries = gathered.remove(path).unwrap_or_default();
@@ -151,8 +209,7 @@ pub fn local_tree_with(
                 .push((name.to_owned(), stored));
         }
     }
-    let root = TreePath::root();
-    let entries = gathered.remove(&root).unwrap_or_default();
+    let entries = gathered.remove(&TreePath::root()).unwrap_or_default();
     Ok(put_directory(store, version, entries)?.cid)
 }
 
@@ -228,10 +285,9 @@ fn file_of(
     stored.into_iter().next().ok_or_else(none)
 }
 
-/// The files of a listed tree.
+/// The files of listed trees.
 struct Files<'a> {
-    local: &'a LocalTree,
-    paths: Box<dyn Iterator<Item = (&'a TreePath, &'a Node)> + Send + 'a>,
+    files: Box<dyn Iterator<Item = (&'a LocalTree, &'a TreePath)> + Send + 'a>,
     /// The file that is being read, and where its next chunk begins.
     current: Option<(Arc<LocalFile>, u64)>,
 }
@@ -240,16 +296,10 @@ impl Source for Files<'_> {
     fn next(&mut self, buffer: &mut [u8]) -> Result<Option<Chunk>, ContentError> {
         let (file, offset) = match self.current.take() {
             Some(current) => current,
-            None => {
-                let mut files = self
-                    .paths
-                    .by_ref()
-                    .filter(|(_, node)| matches!(node, Node::File { .. }));
-                let Some((path, _)) = files.next() else {
-                    return Ok(None);
-                };
-                (Arc::new(self.local.file(path)?), 0)
-            }
+            None => match self.files.next() {
+                Some((local, path)) => (Arc::new(local.file(path)?), 0),
+                None => return Ok(None),
+            },
         };
         let end = offset.saturating_add(buffer.len() as u64);
         let ends_file = end >= file.bytes();
