@@ -118,6 +118,14 @@ impl Told {
         }
     }
 
+    /// Logs what came from whom.
+    pub fn log(&self) {
+        let given = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        for (source, (blocks, bytes)) in &*given {
+            tracing::info!(source, blocks, bytes, "content came");
+        }
+    }
+
     /// Says on standard error what came from whom.
     pub fn say(&self) {
         let given = self.0.lock().unwrap_or_else(PoisonError::into_inner);

@@ -2,40 +2,43 @@
 
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, OnceLock};
 
-use content::{BlockStore, EmbeddedStore, IpfsPath};
+use content::{Cid, IpfsPath, Repo};
 use image::{Image, Layer};
 
-/// Merges layers into one image; gives the image and its entry. A path that begins with `/ipfs/` is a
-/// published layer, a file whose name ends in `.car` is one that somebody carried here, and any other is a
-/// directory. The store at `store` is opened when there is a layer that needs it.
+/// Several layers as one.
+pub struct Merged {
+    /// The image.
+    pub image: Image,
+    /// Its program.
+    pub entry: Vec<u8>,
+    /// What of it is read from the store while it runs.
+    pub published: Vec<Cid>,
+}
+
+/// Merges layers into one image. A path that begins with `/ipfs/` is a published layer, a file whose name ends in
+/// `.car` is one that somebody carried here, and any other is a directory.
 ///
 /// # Errors
 /// A layer is not there, or does not fit the others, or there is no entry.
-pub fn merge(paths: &[PathBuf], store: &Path) -> anyhow::Result<(Image, Vec<u8>)> {
-    let opened = OnceLock::new();
-    let stored = || -> anyhow::Result<Arc<dyn BlockStore>> {
-        if let Some(store) = opened.get() {
-            return Ok(Arc::clone(store));
-        }
-        let store: Arc<dyn BlockStore> = Arc::new(EmbeddedStore::open(store)?);
-        Ok(opened.get_or_init(|| store).clone())
-    };
+pub fn merge(paths: &[PathBuf], repo: &Repo) -> anyhow::Result<Merged> {
     let mut layers = Vec::new();
     for path in paths {
         layers.push(if is_published(path) {
             let path: IpfsPath = path.to_string_lossy().trim_end_matches('/').parse()?;
-            Layer::published(stored()?, &path)?
+            Layer::published(repo.store().clone(), &path)?
         } else if is_car(path) {
-            Layer::car(stored()?, path)?
+            Layer::car(repo.store().clone(), path)?
         } else {
             Layer::local(path)?
         });
     }
     let image = Image::merge(&layers)?;
-    let wasm = image.entry()?;
-    Ok((image, wasm))
+    Ok(Merged {
+        entry: image.entry()?,
+        published: layers.iter().filter_map(Layer::cid).collect(),
+        image,
+    })
 }
 
 /// What tells the environment that these layers make from others: which they are, and in which order.

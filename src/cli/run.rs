@@ -13,12 +13,15 @@ use std::time::Duration;
 
 use self::grants::{DenyArg, GrantArg};
 use self::limits::LimitArgs;
-use super::layers;
+use super::content::{SourceArgs, Told};
+use super::layers::{self, Merged};
 use anyhow::Context;
 use bytes::Bytes;
 use cell::{Exit, Program, Setup};
+use content::{Hold, Repo};
 use image::Image;
 use swarm::Identity;
+use tokio::runtime::Handle;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use ww::audit::{Audit, Writer};
 use ww::bounds::Bounded;
@@ -26,6 +29,7 @@ use ww::cells::{Launch, Process};
 use ww::descriptors;
 use ww::files::{Tmp, Var};
 use ww::home::Home;
+use ww::ipfs::Ipfs;
 use ww::node::{Node, Options};
 use ww::root::Root;
 use ww::scratch::Scratch;
@@ -87,6 +91,9 @@ pub struct RunArgs {
     #[command(flatten)]
     authority: AuthorityArgs,
 
+    #[command(flatten)]
+    sources: SourceArgs,
+
     /// Arguments for the program
     #[arg(last = true, value_name = "ARGS")]
     args: Vec<String>,
@@ -142,8 +149,10 @@ pub async fn run(args: RunArgs) -> anyhow::Result<u8> {
         audit,
     })?;
     let bounded = limits::bounds(&limit).root();
-    let (scratch, image, wasm) = tokio::select! {
-        merged = merged(&args.paths, &home) => merged?,
+    let told = Told::default();
+    let repo = args.sources.open(&home, &told)?;
+    let (scratch, image, wasm, held) = tokio::select! {
+        merged = merged(&args.paths, &home, repo.clone()) => merged?,
         asked = signals.next() => return Ok(asked.before_start()),
     };
     let started = tokio::select! {
@@ -151,6 +160,7 @@ pub async fn run(args: RunArgs) -> anyhow::Result<u8> {
         asked = signals.next() => return Ok(asked.before_start()),
     };
     let (program, swarm) = started?;
+    told.log();
     tracing::info!(peer_id = %swarm.peer_id(), addrs = ?swarm.addrs(), "listening");
 
     let (terminal, streams) = Terminal::attach();
@@ -175,7 +185,8 @@ pub async fn run(args: RunArgs) -> anyhow::Result<u8> {
         terminal: streams.terminal,
         ..Setup::default()
     };
-    let hand = move || grants.hand(&swarm).image(image.clone());
+    let ipfs = Ipfs::new(repo, swarm.clone(), Handle::current());
+    let hand = move || grants.hand(&swarm, &ipfs).image(image.clone());
     let launch = Launch {
         tmp: Some(Tmp::new(&scratch_path, &bounded.budget).await?),
         scratch: Some(scratch_path.clone()),
@@ -204,6 +215,7 @@ pub async fn run(args: RunArgs) -> anyhow::Result<u8> {
         End::Asked => drop(tokio::time::timeout(GRACE, terminal.drained()).await),
     }
     node.shutdown().await;
+    drop(held);
     if let Some(writer) = audit_writer {
         writer.finish().await.context("the audit is incomplete")?;
     }
@@ -235,20 +247,29 @@ fn compiler() -> anyhow::Result<cell::Compiler> {
 /// Merges the layers; gives the image and its entry.
 ///
 /// When it is given up half-way, it goes on until the process ends; the next run removes what it left.
-async fn merged(paths: &[PathBuf], home: &Home) -> anyhow::Result<(Scratch, Arc<Image>, Bytes)> {
+async fn merged(
+    paths: &[PathBuf],
+    home: &Home,
+    repo: Repo,
+) -> anyhow::Result<(Scratch, Arc<Image>, Bytes, Hold)> {
     let paths = paths.to_vec();
-    let (place, store) = (home.run()?, home.store()?);
+    let place = home.run()?;
     let merged = tokio::task::spawn_blocking(move || {
         let scratch =
             Scratch::new(&place).with_context(|| format!("cannot use {}", place.display()))?;
-        let (image, wasm) = layers::merge(&paths, &store)?;
-        anyhow::Ok((scratch, image, wasm))
+        repo.let_go(|name| place.join(name).is_dir())?;
+        // Until it is held, what comes in is garbage to a collector.
+        let _writing = repo.embedded().writing()?;
+        let merged = layers::merge(&paths, &repo)?;
+        let held = repo.hold(&scratch.name(), &merged.published)?;
+        anyhow::Ok((scratch, merged, held))
     });
-    let (scratch, image, wasm) = merged
+    let (scratch, merged, held) = merged
         .await
         .context("loading the image was interrupted")??;
-    tracing::debug!(entry_bytes = wasm.len(), ?image, "merged the image");
-    Ok((scratch, Arc::new(image), Bytes::from(wasm)))
+    let Merged { image, entry, .. } = merged;
+    tracing::debug!(entry_bytes = entry.len(), ?image, "merged the image");
+    Ok((scratch, Arc::new(image), Bytes::from(entry), held))
 }
 
 /// Compiles the entry, and waits until peers can reach the node.

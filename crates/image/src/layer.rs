@@ -9,7 +9,7 @@ use content::car;
 use content::dag::Limits;
 use content::directory::{self, PublishedTree};
 use content::tree::{LocalTree, Tree, TreeError};
-use content::{BlockStore, ContentError, IpfsPath};
+use content::{BlockStore, Cid, ContentError, IpfsPath};
 
 use crate::{FHS, ImageError};
 
@@ -20,6 +20,7 @@ pub struct Layer(Arc<Opened>);
 #[derive(Debug)]
 struct Opened {
     name: PathBuf,
+    cid: Option<Cid>,
     source: Source,
 }
 
@@ -54,7 +55,7 @@ impl Layer {
             TreeError::Unreadable { path, source } => ImageError::Unreadable { path, source },
             source => ImageError::layer(path, source),
         })?;
-        Self::new(path.to_owned(), Source::Local(tree))
+        Self::new(path.to_owned(), None, Source::Local(tree))
     }
 
     /// Lists the FHS directories of what `path` leads to. Directories are read from `store`, and of files
@@ -106,11 +107,11 @@ impl Layer {
         let failed = |source: ContentError| ImageError::layer(&name, source);
         let cid = directory::resolve(&*store, path.root(), path.names()).map_err(failed)?;
         let tree = PublishedTree::list(&*store, &cid, &FHS).map_err(failed)?;
-        Self::new(name, Source::Published { tree, store })
+        Self::new(name, Some(cid), Source::Published { tree, store })
     }
 
-    fn new(name: PathBuf, source: Source) -> Result<Self, ImageError> {
-        let layer = Self(Arc::new(Opened { name, source }));
+    fn new(name: PathBuf, cid: Option<Cid>, source: Source) -> Result<Self, ImageError> {
+        let layer = Self(Arc::new(Opened { name, cid, source }));
         if layer.tree().is_empty() {
             return Err(ImageError::NotFhs {
                 path: layer.name().to_owned(),
@@ -122,6 +123,11 @@ impl Layer {
     /// What it was opened by: a path of this machine, or one that begins with `/ipfs/`.
     pub fn name(&self) -> &Path {
         &self.0.name
+    }
+
+    /// What it is called wherever it is published; `None` for a directory.
+    pub fn cid(&self) -> Option<Cid> {
+        self.0.cid
     }
 
     pub(crate) fn source(&self) -> &Source {
