@@ -15,6 +15,9 @@ const SHARDED_BEYOND: usize = 256 * 1024;
 /// What js-ipfs cannot be given: it takes a backslash for a slash.
 pub const BACKSLASH: &str = "backslash";
 
+/// The largest directory.
+pub const TEN_THOUSAND: &str = "ten-thousand";
+
 /// A file or directory of the corpus.
 #[derive(Clone, Debug)]
 pub struct Item {
@@ -104,8 +107,8 @@ pub fn make(scratch: &Path) -> Vec<Item> {
 /// A directory of 10,000 entries, which is sharded.
 pub fn ten_thousand(scratch: &Path) -> Item {
     let item = Item {
-        name: "ten-thousand",
-        path: scratch.join("ten-thousand"),
+        name: TEN_THOUSAND,
+        path: scratch.join(TEN_THOUSAND),
     };
     fs::create_dir(&item.path).unwrap();
     for number in 0..10_000 {

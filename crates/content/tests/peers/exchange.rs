@@ -136,7 +136,10 @@ fn we_read_what_js_ipfs_wrote() {
     for item in items_for_js_ipfs(scratch.path()) {
         let root = rpc_add(&url, &item);
         assert_reads(&item, &root, Arc::new(store.clone()));
-        assert_reads(&item, &root, Arc::new(BlockByBlock(store.clone())));
+        // Ten thousand requests say nothing that a few do not, and take js-ipfs minutes.
+        if item.name != corpus::TEN_THOUSAND {
+            assert_reads(&item, &root, Arc::new(BlockByBlock(store.clone())));
+        }
     }
 }
 

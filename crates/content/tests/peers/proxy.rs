@@ -179,7 +179,9 @@ fn answer(client: &mut TcpStream, upstream: &mut TcpStream, mode: Mode) -> std::
         }
         let piece = &mut piece[..count];
         match mode {
-            Mode::Flip if passed == 0 && count > FLIPPED => piece[FLIPPED] ^= 0x20,
+            Mode::Flip if (passed..passed + count).contains(&FLIPPED) => {
+                piece[FLIPPED - passed] ^= 0x20;
+            }
             Mode::Slow => std::thread::sleep(Duration::from_millis(30)),
             Mode::Trickle => {
                 for byte in piece {
