@@ -202,6 +202,43 @@ fn a_broken_line_to_a_gateway_is_named_and_does_no_harm() {
 }
 
 #[test]
+fn a_source_that_does_not_answer_is_left_alone_and_the_next_gives_all() {
+    let Some(url) = parts::boxo_url() else { return };
+    let graph = graph(26);
+    ureq::post(format!("{url}/car"))
+        .send(&graph.car[..])
+        .unwrap();
+    let proxy = Proxy::new(&url);
+    proxy.set(Mode::Mute);
+    let mute = KuboStore::new(Kubo::new(&proxy.url, SHORT).unwrap());
+    let sound = GatewayStore::new(&url, Deadlines::default()).unwrap();
+    let events = Arc::new(Mutex::new(Vec::new()));
+    let told = events.clone();
+    let local = Arc::new(MemoryStore::default());
+    let sources: Vec<Arc<dyn Source>> = vec![Arc::new(mute), Arc::new(sound)];
+    let stack = Stack::new(local.clone(), sources, move |event| {
+        told.lock().unwrap().push(format!("{event:?}"));
+    });
+    dag::walk(&stack, &graph.root, &Limits::default(), &mut |_| Ok(())).unwrap();
+    dag::walk(&*local, &graph.root, &Limits::default(), &mut |_| Ok(())).unwrap();
+    // Each of the eleven blocks would have cost a deadline.
+    let events = events.lock().unwrap();
+    assert!(events.len() < 11, "{events:?}");
+}
+
+#[test]
+fn a_server_without_tls_where_tls_was_asked_for_is_named() {
+    let Some(url) = parts::boxo_url() else { return };
+    let url = url.replace("http://", "https://");
+    let store = GatewayStore::new(&url, SHORT).unwrap();
+    let got = soon(|| store.get(graph(27).leaf.cid()));
+    match got {
+        Err(ContentError::Remote(error)) if matches!(error.fault(), Fault::Tls { .. }) => {}
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
 fn a_stream_that_stops_moving_ends_and_one_that_is_slow_does_not() {
     let (Some(url), Some(kubo)) = (parts::kubo_url(), parts::kubo()) else {
         return;
