@@ -6,8 +6,8 @@
 //! the block does what went wrong become the answer. "Nobody has it" (`None`) is said only if every
 //! source was asked and said so.
 //!
-//! A source that is not there at all is left alone for some seconds, so that a daemon that is not running
-//! costs one refused connection, and not one for each block.
+//! A source that is not there at all, or does not answer at all, is left alone for some seconds, so that a
+//! daemon that is not running costs one refused connection, and not one for each block.
 //!
 //! Refused: writing to sources. [`put`](BlockStore::put) keeps a block in our own store alone; giving
 //! blocks to others is a deed of its own.
@@ -23,7 +23,7 @@ use cid::Cid;
 pub use self::fetch::Hook as FetchHook;
 use crate::{Block, BlockStore, ContentError};
 
-/// For how long a source that is not there is left alone. Long enough that a whole run without a daemon
+/// For how long a source that is out of order is left alone. Long enough that a whole run without a daemon
 /// pays for a few connections; short enough that a daemon that is started meanwhile is found.
 const REST: Duration = Duration::from_secs(5);
 
@@ -165,7 +165,7 @@ impl Stack {
                 error: &error,
             });
             let why = error.to_string();
-            if matches!(&error, ContentError::Remote(error) if error.is_absent()) {
+            if matches!(&error, ContentError::Remote(error) if error.is_out_of_order()) {
                 place.rest(why.clone());
             }
             why
