@@ -139,6 +139,7 @@ fn rows(scratch: &Path, bytes: usize) -> Vec<Row> {
         Box::new(move |fresh: &Path| {
             let local = LocalTree::open(&tree, &["usr"]).unwrap();
             let store = EmbeddedStore::open(store.as_deref().unwrap_or(fresh)).unwrap();
+            let _writing = store.writing().unwrap();
             import::local_tree(&store, &local).unwrap();
         }) as Box<dyn Fn(&Path)>
     };
@@ -237,7 +238,9 @@ fn peak(tree: &Path, store: &Path) -> String {
 
 fn import_once(tree: &str, store: &str) {
     let local = LocalTree::open(Path::new(tree), &["usr"]).unwrap();
-    import::local_tree(&EmbeddedStore::open(Path::new(store)).unwrap(), &local).unwrap();
+    let store = EmbeddedStore::open(Path::new(store)).unwrap();
+    let _writing = store.writing().unwrap();
+    import::local_tree(&store, &local).unwrap();
     let status = fs::read_to_string("/proc/self/status").unwrap();
     let line = status
         .lines()
