@@ -123,14 +123,13 @@ fn listed(folder: &Path) -> anyhow::Result<LocalTree> {
 fn hand_over(work: &Work, kubo: &Kubo, named: bool, cid: &Cid) -> anyhow::Result<()> {
     let version = match kubo.version() {
         Ok(version) => version,
-        Err(error) if error.is_absent() && !named => {
-            say(format_args!(
-                "no IPFS daemon at {}; nobody else has it yet",
-                kubo.url()
-            ));
+        Err(error) if named => return Err(error.into()),
+        Err(error) => {
+            let url = kubo.url();
+            say(format_args!("no IPFS daemon at {url}, so nobody else has it yet"));
+            tracing::debug!(%error, "asked for the daemon's version");
             return Ok(());
         }
-        Err(error) => return Err(error.into()),
     };
     let bar = content::bar("given");
     let export = cars::Export::new(work.repo.store().clone(), cid, &Limits::default())?;
