@@ -17,6 +17,7 @@ pub mod epoch;
 pub mod files;
 pub mod grants;
 pub mod home;
+pub mod ipfs;
 pub mod node;
 pub mod rpc;
 pub mod scratch;

@@ -104,7 +104,7 @@ struct AuthorityArgs {
     deny: Vec<DenyArg>,
 
     /// Bound what it may use together with all that it runs: memory=64MiB, cpu=50%, fuel=1000000, time=10s,
-    /// message=1MiB, calls=100, streams=30, cells=10, depth=2, tmp=16MiB, var=1GiB
+    /// message=1MiB, calls=100, streams=30, cells=10, depth=2, tmp=16MiB, var=1GiB, files=100, content=1GiB
     #[arg(long, value_name = "NAME=VALUE,...")]
     limit: Vec<LimitArgs>,
 

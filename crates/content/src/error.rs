@@ -132,6 +132,12 @@ pub enum ContentError {
         /// What was found instead.
         cid: Cid,
     },
+    /// A link was needed.
+    #[error("{cid} is not a symbolic link")]
+    NotALink {
+        /// What was found instead.
+        cid: Cid,
+    },
     /// Text that is no CID.
     #[error("{text:?} is not a CID: {why}")]
     CidInvalid {
@@ -182,6 +188,12 @@ pub enum ContentError {
         /// The system's answer.
         source: io::Error,
     },
+    /// Whoever adds this may not add so much.
+    #[error("{why}")]
+    Full {
+        /// Which bound says so, and what it leaves.
+        why: String,
+    },
     /// A stream that was being added could not be read.
     #[error("reading the content to add: {0}")]
     Read(#[source] io::Error),
@@ -217,12 +229,12 @@ pub enum ContentError {
     /// A CAR file was refused.
     #[error(transparent)]
     Car(#[from] CarError),
-    /// A pin was refused.
-    #[error(transparent)]
-    Pin(#[from] PinError),
     /// Whoever asked for it had it stopped.
     #[error("stopped half-way; what is stored already is not stored again next time")]
     Cancelled,
+    /// A pin was refused.
+    #[error(transparent)]
+    Pin(#[from] PinError),
     /// A tree of files was refused.
     #[error(transparent)]
     Tree(#[from] TreeError),

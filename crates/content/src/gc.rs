@@ -13,12 +13,13 @@
 
 use std::collections::HashSet;
 use std::fs;
+use std::io;
 use std::time::Duration;
 
 use cid::Cid;
 
 use crate::block::{DIGEST_BYTES, digest};
-use crate::pins::{Depth, Pin};
+use crate::pins::{Depth, Pin, PinError};
 use crate::store::need;
 use crate::{BlockStore, Codec, ContentError, EmbeddedStore, dag};
 
@@ -141,6 +142,34 @@ pub fn collect(
         report.freed_bytes = report.freed_bytes.saturating_add(bytes);
     }
     Ok(report)
+}
+
+/// Removes one block, unless a pin keeps it. Whether one does is found out as [`collect`] does it, so this takes as long
+/// as its first half.
+///
+/// Errors: [`PinError::Kept`], [`ContentError::BlockMissing`], and as [`collect`].
+pub fn remove(store: &EmbeddedStore, cid: &Cid, patience: Duration) -> Result<(), ContentError> {
+    let _alone = store.lock.collect(patience)?;
+    let wanted = digest(cid)?;
+    let mut marks = Marks::new(store);
+    for pin in store.pins().list()? {
+        marks.pin(&pin, &mut |_| {})?;
+        if CODECS
+            .iter()
+            .any(|codec| marks.marked.contains(&(wanted, *codec)))
+        {
+            return Err(PinError::Kept {
+                cid: *cid,
+                name: pin.name.into(),
+            }
+            .into());
+        }
+    }
+    let (_, file) = store.place(cid)?;
+    fs::remove_file(&file).map_err(|error| match error.kind() {
+        io::ErrorKind::NotFound => ContentError::BlockMissing { cid: *cid },
+        _ => ContentError::io(&file, "removing the block")(error),
+    })
 }
 
 /// A block by what is in it and how that is read: the same bytes may be read in two ways.

@@ -14,6 +14,7 @@
 
 mod balanced;
 mod leaves;
+mod pushed;
 mod shards;
 
 use std::collections::HashMap;
@@ -27,8 +28,10 @@ use std::sync::Arc;
 use cid::Cid;
 
 use self::balanced::Layout;
+pub use self::pushed::{FileWriter, TreeWriter, Written};
+
 use self::leaves::{Chunk, Content, Source};
-use crate::tree::{LocalFile, LocalTree, MAX_TOTAL_BYTES, Node, TreeError, TreePath};
+use crate::tree::{LocalFile, LocalTree, MAX_TOTAL_BYTES, Node, Tree, TreeError, TreePath};
 use crate::unixfs::{self, Stored};
 use crate::{Block, BlockStore, CidVersion, ContentError};
 
@@ -124,22 +127,41 @@ pub fn local_tree_with(
     };
     let files = leaves::store(store, version, Layout::KUBO, &mut files, hook)?;
     let mut files = files.into_iter();
+    let bytes = local.tree().bytes();
+    let root = assemble(store, version, local.tree(), |path, node| match node {
+        Node::Link { target } => put(store, version, unixfs::link_block(target)?).map(Some),
+        Node::File { .. } => match files.next() {
+            Some(file) => Ok(Some(file)),
+            None => Err(TreeError::Changed {
+                path: path.to_string(),
+            }
+            .into()),
+        },
+        Node::Directory => {
+            let path = path.as_str();
+            match hook(Progress { bytes, path }) {
+                ControlFlow::Continue(()) => Ok(None),
+                ControlFlow::Break(()) => Err(ContentError::Cancelled),
+            }
+        }
+    });
+    Ok(root?.cid)
+}
+
+/// Stores the directories of `tree` over what `stored` gives for its files and links. It is asked about each entry, from
+/// the last path to the first, and gives nothing for a directory.
+fn assemble(
+    store: &dyn BlockStore,
+    version: CidVersion,
+    tree: &Tree,
+    mut stored: impl FnMut(&TreePath, &Node) -> Result<Option<Stored>, ContentError>,
+) -> Result<Stored, ContentError> {
     let mut gathered: HashMap<TreePath, Vec<(String, Stored)>> = HashMap::new();
     // From the last path to the first: everything in a directory comes before the directory itself.
-    for (path, node) in local.tree().iter().rev() {
-        let stored = match node {
-            Node::File { .. } => files.next().ok_or_else(|| TreeError::Changed {
-                path: path.to_string(),
-            })?,
-            Node::Link { target } => put(store, version, unixfs::link_block(target)?)?,
-            Node::Directory => {
-                let progress = Progress {
-                    bytes: local.tree().bytes(),
-                    path: path.as_str(),
-                };
-                if hook(progress).is_break() {
-                    return Err(ContentError::Cancelled);
-                }
+    for (path, node) in tree.iter().rev() {
+        let stored = match stored(path, node)? {
+            Some(stored) => stored,
+            None => {
                 let entries = gathered.remove(path).unwrap_or_default();
                 put_directory(store, version, entries)?
             }
@@ -151,9 +173,8 @@ pub fn local_tree_with(
                 .push((name.to_owned(), stored));
         }
     }
-    let root = TreePath::root();
-    let entries = gathered.remove(&root).unwrap_or_default();
-    Ok(put_directory(store, version, entries)?.cid)
+    let entries = gathered.remove(&TreePath::root()).unwrap_or_default();
+    put_directory(store, version, entries)
 }
 
 /// Adds one local file; a link to a file counts as the file. Refuses anything else.

@@ -113,6 +113,24 @@ impl File {
         Ok(filled)
     }
 
+    /// Fills `buffer` with what stands at `offset`. [`ContentError::Read`] if the file ends before. Errors: as
+    /// [`File::read_at`].
+    pub fn read_exact_at(
+        &self,
+        mut offset: u64,
+        mut buffer: &mut [u8],
+    ) -> Result<(), ContentError> {
+        while !buffer.is_empty() {
+            let read = self.read_at(offset, buffer)?;
+            if read == 0 {
+                return Err(ContentError::Read(io::ErrorKind::UnexpectedEof.into()));
+            }
+            offset = offset.saturating_add(read as u64);
+            buffer = buffer.get_mut(read..).unwrap_or_default();
+        }
+        Ok(())
+    }
+
     /// A reader that begins at the front.
     pub fn cursor(&self) -> Cursor {
         Cursor {

@@ -24,6 +24,14 @@ pub enum PinError {
         /// The CID that was given.
         cid: Cid,
     },
+    /// A pin keeps the block that was to be removed.
+    #[error("block {cid} is kept by the pin {name:?}; remove the pin first")]
+    Kept {
+        /// The block.
+        cid: Cid,
+        /// The name of the pin.
+        name: Box<str>,
+    },
     /// There are as many pins as there may be.
     #[error("there are {limit} pins already; remove one first")]
     TooMany {

@@ -60,8 +60,8 @@ pub fn verify(store: &dyn BlockStore, pin: &Pin, limits: &Limits) -> Result<Heal
             Err(why) => health.blame(pin.cid, of_content(why)?),
         },
         Depth::Recursive => {
-            let mut walk = Walk::new(store, &pin.cid, *limits);
-            while let Some((cid, block)) = walk.next()? {
+            let mut walk = Walk::new(&pin.cid, *limits);
+            while let Some((cid, block)) = walk.next(store)? {
                 if let Err(why) = block {
                     health.blame(cid, of_content(why)?);
                 }

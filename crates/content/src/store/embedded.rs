@@ -84,7 +84,8 @@ impl EmbeddedStore {
         Pins::new(&self.pins, &self.incoming, &self.lock)
     }
 
-    fn place(&self, cid: &Cid) -> Result<(PathBuf, PathBuf), ContentError> {
+    /// The directory that a block is in, and its file.
+    pub(crate) fn place(&self, cid: &Cid) -> Result<(PathBuf, PathBuf), ContentError> {
         let digest = digest(cid)?;
         let mut name = String::with_capacity(2 * digest.len());
         for byte in digest {

@@ -40,7 +40,7 @@ impl LocalTree {
                 Ok(found) if found.is_dir() => {
                     let top = TreePath::root().child(name)?;
                     tree.insert(top.clone(), Node::Directory)?;
-                    list(&root, top, &mut tree)?;
+                    list(&root, top, Hidden::Listed, &mut tree)?;
                 }
                 Ok(_) => {
                     return Err(TreeError::TopNotADirectory {
@@ -52,6 +52,16 @@ impl LocalTree {
             }
         }
         tree.check_links_below(tops)?;
+        Ok(Self { root, tree })
+    }
+
+    /// Lists all that is in the directory `path`, or all whose names do not begin with a dot. Errors: as
+    /// [`LocalTree::open`].
+    pub fn whole(path: &Path, hidden: Hidden) -> Result<Self, TreeError> {
+        let root = open_root(path)?;
+        let mut tree = Tree::default();
+        list(&root, TreePath::root(), hidden, &mut tree)?;
+        tree.check_links()?;
         Ok(Self { root, tree })
     }
 
@@ -104,6 +114,15 @@ impl LocalTree {
             path: path.to_string(),
         })
     }
+}
+
+/// What becomes of names that begin with a dot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Hidden {
+    /// They are names like any other.
+    Listed,
+    /// They are not looked at.
+    PassedOver,
 }
 
 /// An open file that has exactly as many bytes as were listed, or is refused when it is read. Any number of
@@ -184,7 +203,7 @@ fn open_directory(root: &Dir, path: &TreePath) -> Result<Dir, TreeError> {
 
 /// Adds everything below `top` to `tree`. Directories wait by path, not opened, so that a wide tree
 /// does not use up the file descriptors.
-fn list(root: &Dir, top: TreePath, tree: &mut Tree) -> Result<(), TreeError> {
+fn list(root: &Dir, top: TreePath, hidden: Hidden, tree: &mut Tree) -> Result<(), TreeError> {
     let mut waiting = vec![top];
     while let Some(path) = waiting.pop() {
         let directory = open_directory(root, &path)?;
@@ -192,6 +211,9 @@ fn list(root: &Dir, top: TreePath, tree: &mut Tree) -> Result<(), TreeError> {
         for entry in directory.entries().map_err(failed)? {
             let entry = entry.map_err(failed)?;
             let os_name = entry.file_name();
+            if hidden == Hidden::PassedOver && os_name.as_encoded_bytes().starts_with(b".") {
+                continue;
+            }
             let not_utf8 = || TreeError::NotUtf8 {
                 path: format!("{path}/{}", os_name.to_string_lossy()),
             };
@@ -273,6 +295,26 @@ mod tests {
             2
         );
         assert_eq!(&middle[..2], b"lo");
+    }
+
+    #[test]
+    fn a_whole_directory_is_listed_with_or_without_what_is_hidden() {
+        let scratch = scratch();
+        fs::write(scratch.path().join(".env"), "SECRET").unwrap();
+        fs::create_dir(scratch.path().join("usr/.git")).unwrap();
+        fs::write(scratch.path().join("usr/a"), "hello").unwrap();
+        fs::write(scratch.path().join("b"), "").unwrap();
+        for (hidden, names) in [
+            (Hidden::PassedOver, &["b", "usr", "usr/a"][..]),
+            (Hidden::Listed, &[".env", "b", "usr", "usr/.git", "usr/a"]),
+        ] {
+            let local = LocalTree::whole(scratch.path(), hidden).unwrap();
+            let listed: Vec<_> = local.tree().iter().map(|(path, _)| path.as_str()).collect();
+            assert_eq!(listed, names);
+        }
+        symlink("../key", scratch.path().join("key")).unwrap();
+        let refused = LocalTree::whole(scratch.path(), Hidden::PassedOver);
+        assert!(matches!(refused, Err(TreeError::LinkLeaves { .. })));
     }
 
     #[test]
