@@ -66,10 +66,15 @@ impl Chance {
         (self.0 >> 11) % limit
     }
 
+    /// Bytes of which no two pages are the same. Quickly, so that a writer spends its life in writing.
     fn bytes(&mut self, count: u64) -> Vec<u8> {
-        (0..count.div_ceil(8))
-            .flat_map(|_| self.below(u64::MAX).to_le_bytes())
-            .collect()
+        let mut out = vec![0; count as usize];
+        for page in out.chunks_mut(4096) {
+            let stamp = self.below(u64::MAX).to_le_bytes();
+            let stamped = page.len().min(stamp.len());
+            page[..stamped].copy_from_slice(&stamp[..stamped]);
+        }
+        out
     }
 }
 
@@ -96,14 +101,14 @@ fn write(store: &EmbeddedStore, chance: &mut Chance) {
     loop {
         match chance.below(4) {
             0 | 1 => {
-                let size = chance.below(60_000);
+                let size = 8 + chance.below(400_000);
                 let block = Block::new(Codec::Raw, chance.bytes(size)).unwrap();
                 store.put(&block).unwrap();
                 say(&format!("block {}", block.cid()));
             }
             2 => {
                 let writing = store.writing().unwrap();
-                let size = chance.below(700_000);
+                let size = 8 + chance.below(700_000);
                 let cid = import::stream(store, &mut &chance.bytes(size)[..]).unwrap();
                 say(&format!("graph {cid}"));
                 pin(store, &writing, chance, cid);
@@ -135,7 +140,7 @@ fn write_same(store: &EmbeddedStore, chance: &mut Chance) {
     let mut same = Chance::new(7);
     for _ in 0..200 {
         for chance in [&mut same, &mut *chance] {
-            let size = chance.below(30_000);
+            let size = 8 + chance.below(30_000);
             let block = Block::new(Codec::Raw, chance.bytes(size)).unwrap();
             store.put(&block).unwrap();
             assert_eq!(store.get(block.cid()).unwrap().as_ref(), Some(&block));
