@@ -126,7 +126,9 @@ fn hand_over(work: &Work, kubo: &Kubo, named: bool, cid: &Cid) -> anyhow::Result
         Err(error) if named => return Err(error.into()),
         Err(error) => {
             let url = kubo.url();
-            say(format_args!("no IPFS daemon at {url}, so nobody else has it yet"));
+            say(format_args!(
+                "no IPFS daemon at {url}, so nobody else has it yet"
+            ));
             tracing::debug!(%error, "asked for the daemon's version");
             return Ok(());
         }

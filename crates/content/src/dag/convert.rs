@@ -10,7 +10,7 @@ use crate::{Block, Codec, ContentError, MAX_BLOCK_BYTES};
 
 /// The most values, those inside others included, that one node is taken apart into. The smallest takes
 /// one byte in a block and the worst, a map of one key, 1.5 KiB in memory, so this bounds a node to some
-/// 100 MB. Links are found in larger nodes too.
+/// 50 MB. Links are found in larger nodes too.
 pub const MAX_VALUES: usize = 1 << 16;
 
 /// The longest input to [`convert`], in bytes. JSON writes a byte in six at worst and in two or three
