@@ -65,7 +65,9 @@ fn car_of(store: &dyn BlockStore, root: &Cid) -> Vec<u8> {
 fn assert_reads(item: &Item, root: &Cid, source: Arc<dyn Source>) {
     let scratch = tempfile::tempdir().unwrap();
     let local = Arc::new(EmbeddedStore::open(&scratch.path().join("store")).unwrap());
-    let stack = Stack::new(local.clone(), vec![source], |event| panic!("{event:?}"));
+    let stack = Stack::new(local.clone(), vec![source], |event| {
+        assert!(matches!(event, content::Event::Came { .. }), "{event:?}")
+    });
     stack
         .fetch(root, &Limits::default(), &|_| ControlFlow::Continue(()))
         .unwrap();

@@ -144,7 +144,9 @@ fn no_harm(mode: Mode, graph: &Graph, broken: Arc<dyn Source>, sound: Arc<dyn So
     )
     .unwrap();
     // Over a sound line, the rest comes.
-    let stack = Stack::new(local.clone(), vec![sound], |event| panic!("{event:?}"));
+    let stack = Stack::new(local.clone(), vec![sound], |event| {
+        assert!(matches!(event, content::Event::Came { .. }), "{event:?}")
+    });
     stack
         .fetch(&graph.root, &Limits::default(), &go_on)
         .unwrap();
@@ -217,7 +219,9 @@ fn a_source_that_does_not_answer_is_left_alone_and_the_next_gives_all() {
     let local = Arc::new(MemoryStore::default());
     let sources: Vec<Arc<dyn Source>> = vec![Arc::new(mute), Arc::new(sound)];
     let stack = Stack::new(local.clone(), sources, move |event| {
-        told.lock().unwrap().push(format!("{event:?}"));
+        if !matches!(event, content::Event::Came { .. }) {
+            told.lock().unwrap().push(format!("{event:?}"));
+        }
     });
     dag::walk(&stack, &graph.root, &Limits::default(), &mut |_| Ok(())).unwrap();
     dag::walk(&*local, &graph.root, &Limits::default(), &mut |_| Ok(())).unwrap();
