@@ -287,7 +287,7 @@ fn native(swarm: &swarm::Handle, cells: &Cells) -> (Vec<Duration>, Vec<Duration>
             cells: cells.clone(),
             bounded: Bounds::default().root(),
             spawner: scope.spawner(),
-            image: None,
+            programs: None,
             scratch: None,
             children: ww::tenure::Shared::default(),
         });

@@ -11,13 +11,13 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use capnp::Error;
-use image::Image;
 use membrane::policies::{AllowList, Audit, OneWay};
 use membrane::{Call, Decision, Direction, Policy};
 use schema::interfaces::{Interface, MethodId};
 
 use crate::audit::Tally;
 use crate::ipfs::{Ipfs, Scope};
+use crate::programs::Programs;
 use crate::vats::Export;
 
 /// How the error starts of every call that a grant does not allow.
@@ -85,8 +85,8 @@ impl fmt::Display for Who {
 pub struct Grants {
     named: Vec<Named>,
     by: GrantedBy,
-    /// The cell's own image, for programs that it names by path.
-    image: Option<Arc<Image>>,
+    /// Where the cell finds programs that it names.
+    programs: Option<Programs>,
 }
 
 /// One grant under its name.
@@ -190,15 +190,15 @@ impl Grants {
         self
     }
 
-    /// Says which image the cell runs in.
-    pub fn image(mut self, image: Arc<Image>) -> Self {
-        self.image = Some(image);
+    /// Says where the cell finds programs that it names.
+    pub fn programs(mut self, programs: Programs) -> Self {
+        self.programs = Some(programs);
         self
     }
 
-    /// The grants, whose decision they were, and the cell's image.
-    pub fn into_parts(self) -> (Vec<Named>, GrantedBy, Option<Arc<Image>>) {
-        (self.named, self.by, self.image)
+    /// The grants, whose decision they were, and where the cell finds programs.
+    pub fn into_parts(self) -> (Vec<Named>, GrantedBy, Option<Programs>) {
+        (self.named, self.by, self.programs)
     }
 }
 

@@ -19,6 +19,7 @@ pub mod grants;
 pub mod home;
 pub mod ipfs;
 pub mod node;
+pub mod programs;
 pub mod root;
 pub mod rpc;
 pub mod scratch;

@@ -12,7 +12,6 @@ use std::sync::Arc;
 use capnp::Error;
 use capnp::capability::Client;
 use cell::{Charge, Resource};
-use image::Image;
 use membrane::Membrane;
 
 use tokio_util::sync::CancellationToken;
@@ -23,6 +22,7 @@ use crate::cells::Cells;
 use crate::epoch::Term;
 use crate::grants::{Allowed, Grant, GrantPolicy, GrantedBy, Grants, Who};
 use crate::ipfs::{Ipfs, Scope as ContentScope};
+use crate::programs::Programs;
 use crate::rpc;
 use crate::rpc::executor::{Executor, Principal};
 use crate::rpc::host::Host;
@@ -49,7 +49,7 @@ pub struct Endowment {
     scratch: Option<Arc<Path>>,
     held: Vec<Held>,
     by: GrantedBy,
-    image: Option<Arc<Image>>,
+    programs: Option<Programs>,
     cells: Cells,
     audit: Option<(Audit, Rc<Tally>)>,
 }
@@ -83,7 +83,7 @@ impl Endowment {
             grants,
             scratch,
         } = possessions;
-        let (named, by, image) = grants.into_parts();
+        let (named, by, programs) = grants.into_parts();
         let audit = cells.audit().cloned().map(|audit| {
             let tally = Rc::new(Tally::new(audit.clone(), who.clone()));
             (audit, tally)
@@ -108,7 +108,7 @@ impl Endowment {
             bounded,
             scratch,
             by,
-            image,
+            programs,
             cells,
             audit,
         };
@@ -151,7 +151,7 @@ impl Endowment {
             cells: self.cells.clone(),
             bounded: self.bounded.clone(),
             spawner: scope.spawner(),
-            image: self.image.clone(),
+            programs: self.programs.clone(),
             scratch: self.scratch.clone(),
             children: children.clone(),
         });

@@ -15,7 +15,7 @@ use super::content::{SourceArgs, Told};
 use super::layers;
 
 /// The largest file that is read as a component, 64 MiB, as when it is run.
-const MAX_COMPONENT_BYTES: u64 = 64 << 20;
+const MAX_COMPONENT_BYTES: u64 = ww::programs::MAX_COMPONENT_BYTES;
 
 /// Show what a program imports, and what it would need
 ///

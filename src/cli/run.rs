@@ -31,6 +31,7 @@ use ww::files::{Tmp, Var};
 use ww::home::Home;
 use ww::ipfs::Ipfs;
 use ww::node::{Node, Options};
+use ww::programs::Programs;
 use ww::root::Root;
 use ww::scratch::Scratch;
 use ww::socket::{Offer, Socket};
@@ -185,8 +186,9 @@ pub async fn run(args: RunArgs) -> anyhow::Result<u8> {
         terminal: streams.terminal,
         ..Setup::default()
     };
+    let programs = Programs::new(image.clone(), Some(repo.clone()));
     let ipfs = Ipfs::new(repo, swarm.clone(), Handle::current());
-    let hand = move || grants.hand(&swarm, &ipfs).image(image.clone());
+    let hand = move || grants.hand(&swarm, &ipfs).programs(programs.clone());
     let launch = Launch {
         tmp: Some(Tmp::new(&scratch_path, &bounded.budget).await?),
         scratch: Some(scratch_path.clone()),

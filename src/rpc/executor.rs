@@ -14,7 +14,6 @@ use bytes::Bytes;
 use capnp::capability::{Client, Rc};
 use cell::stdio;
 use cell::{Allotment, Budget, Charge, Exhausted, Resource, Setup, Stdin, Stdout};
-use image::Image;
 use schema::system_capnp::{executor, grant, limits, process, program, source};
 use tokio::sync::{Semaphore, SemaphorePermit};
 
@@ -26,6 +25,7 @@ use crate::bounds::{Bounded, Bounds};
 use crate::cells::{Cells, Launch};
 use crate::files::Tmp;
 use crate::grants::{Grant, Grants, NARROWED};
+use crate::programs::{ProgramError, Programs};
 use crate::tenure::{Shared, Tenant};
 use crate::vats::{Export, Spawner};
 
@@ -36,10 +36,7 @@ const PIPE_BYTES: usize = 64 << 10;
 /// How much of a cell's latest standard error is kept for a parent that does not read it.
 const STDERR_BYTES: usize = 64 << 10;
 
-/// The largest component that is read from an image by path, 64 MiB, as for the first cell's.
-const MAX_COMPONENT_BYTES: u64 = 64 << 20;
-
-/// Programs that one executor loads at a time; others wait. A load holds up to [`MAX_COMPONENT_BYTES`] of memory,
+/// Programs that one executor loads at a time; others wait. A load holds up to [`MAX_COMPONENT_BYTES`](crate::programs::MAX_COMPONENT_BYTES) of memory,
 /// and a place among the compilations of the whole node.
 const LOADS_UNDER_WAY: usize = 2;
 
@@ -69,8 +66,8 @@ pub struct Principal {
     pub bounded: Bounded,
     /// The session that processes and references belong to.
     pub spawner: Spawner,
-    /// Where paths are looked up, if anywhere.
-    pub image: Option<Arc<Image>>,
+    /// Where programs that are named are found, if anywhere.
+    pub programs: Option<Programs>,
     /// Below which directory they may have their `/tmp`.
     pub scratch: Option<Arc<Path>>,
     /// For the cells that end with whoever spawned them.
@@ -157,15 +154,17 @@ impl executor::Server for Executor {
         let wasm = match source.which()? {
             source::None(()) => {
                 return Err(capnp::Error::failed(
-                    "load: no source; give bytes or a path".into(),
+                    "load: no source; give bytes, a path or a CID".into(),
                 ));
             }
             source::Bytes(bytes) => Bytes::copy_from_slice(bytes?),
-            source::Path(path) => self.read_image(path?.to_str()?).await?,
-            source::Cid(_) => {
-                return Err(capnp::Error::unimplemented(
-                    "load: programs by CID are not offered yet; give bytes or a path".into(),
-                ));
+            source::Path(path) => {
+                let path = path?.to_str()?.to_owned();
+                self.find(move |programs| programs.by_path(&path)).await?
+            }
+            source::Cid(cid) => {
+                let cid = cid?.to_vec();
+                self.find(move |programs| programs.by_cid(&cid)).await?
             }
         };
         drop(params);
@@ -184,13 +183,15 @@ impl executor::Server for Executor {
 }
 
 impl Executor {
-    async fn read_image(&self, path: &str) -> capnp::Result<Bytes> {
-        let image = self.principal.image.clone().ok_or_else(|| {
-            capnp::Error::failed("load: this cell runs in no image, so it has no paths".into())
+    /// Reads a component from where this cell's programs are.
+    async fn find(
+        &self,
+        read: impl FnOnce(&Programs) -> Result<Vec<u8>, ProgramError> + Send + 'static,
+    ) -> capnp::Result<Bytes> {
+        let programs = self.principal.programs.clone().ok_or_else(|| {
+            capnp::Error::failed("load: this cell runs in no image; give the bytes".into())
         })?;
-        let wanted = path.to_owned();
-        let read =
-            tokio::task::spawn_blocking(move || image.read(&wanted, MAX_COMPONENT_BYTES)).await;
+        let read = tokio::task::spawn_blocking(move || read(&programs)).await;
         read.map_err(|error| capnp::Error::failed(error.to_string()))?
             .map(Bytes::from)
             .map_err(|error| capnp::Error::failed(format!("load: {error}")))

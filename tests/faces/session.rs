@@ -11,6 +11,7 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 use ww::bounds::{Bounded, Bounds};
 use ww::grants::{Allowed, Grant, Grants, Kind, Who};
+use ww::programs::Programs;
 use ww::rpc::membrane::Bootstrap;
 use ww::session::{Endowment, Possessions};
 use ww::vats::{Export, Scope};
@@ -223,7 +224,7 @@ impl Visit {
         let others = Scope::default();
         let mut grants = Grants::default();
         if !choices.once_in(12) {
-            grants = grants.image(world.image.clone());
+            grants = grants.programs(Programs::new(world.image.clone(), None));
         }
         for name in ["host", "executor", "other", "lent"] {
             let grant = match (name, choices.once_in(8)) {

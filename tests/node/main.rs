@@ -15,6 +15,7 @@ use ww::bounds::Bounds;
 use ww::cells::{Cells, Launch, Process, Status};
 use ww::epoch::Epochs;
 use ww::grants::{Grant, Grants};
+use ww::programs::Programs;
 use ww::vats::Vats;
 
 /// How long anything may take before the test gives up on it.
@@ -52,7 +53,7 @@ impl Node {
         };
         let grants = Grants::default()
             .with("executor", Grant::Executor)
-            .image(self.image.clone());
+            .programs(Programs::new(self.image.clone(), None));
         let launch = Launch::alone(setup, bounded, grants);
         (self.cells.spawn(&program, launch).await.unwrap(), stdout)
     }
