@@ -9,6 +9,8 @@ use cid::Cid;
 
 use crate::car::CarError;
 use crate::dag::DagError;
+use crate::pins::PinError;
+use crate::remote::RemoteError;
 use crate::tree::TreeError;
 
 /// Why a block, a store, a path or a tree was refused.
@@ -154,6 +156,16 @@ pub enum ContentError {
         /// Its permission bits.
         mode: u32,
     },
+    /// Content is being added to the store, and what of it is not pinned yet would be lost; or somebody
+    /// else collects already.
+    #[error(
+        "the store is in use: content is being added, or garbage collected; wait for that to end, or \
+         stop it, and collect again"
+    )]
+    StoreBusy,
+    /// Garbage is being collected, and has been for longer than a writer waits.
+    #[error("garbage is being collected in the store; wait for that to end and try again")]
+    StoreCollecting,
     /// The place to export to holds something already.
     #[error("{path:?} exists and is not an empty directory; name a new one")]
     DestinationOccupied {
@@ -176,15 +188,41 @@ pub enum ContentError {
     /// A stream that was being exported to could not be written.
     #[error("writing the content: {0}")]
     Write(#[source] io::Error),
-    /// Whoever asked for it had it stopped.
-    #[error("stopped half-way; what is stored already is not stored again next time")]
-    Cancelled,
     /// A graph of blocks, or data in one, was refused.
     #[error(transparent)]
     Dag(#[from] DagError),
+    /// The store gives blocks and takes none.
+    #[error("{store:?} only gives blocks; put them into a store of your own, or into Kubo")]
+    ReadOnly {
+        /// The store.
+        store: String,
+    },
+    /// Nobody gave the block, and not everybody could say that they do not have it.
+    #[error("nobody gave block {cid}: {reasons}")]
+    NoSource {
+        /// The block that was asked for.
+        cid: Cid,
+        /// What went wrong at each source.
+        reasons: Box<str>,
+    },
+    /// A CAR that was sent for a root is full of other things.
+    #[error("the CAR that came for {root} holds mostly blocks that are not below it")]
+    StrayBlocks {
+        /// The root.
+        root: Cid,
+    },
+    /// Somebody else's store failed.
+    #[error(transparent)]
+    Remote(#[from] RemoteError),
     /// A CAR file was refused.
     #[error(transparent)]
     Car(#[from] CarError),
+    /// A pin was refused.
+    #[error(transparent)]
+    Pin(#[from] PinError),
+    /// Whoever asked for it had it stopped.
+    #[error("stopped half-way; what is stored already is not stored again next time")]
+    Cancelled,
     /// A tree of files was refused.
     #[error(transparent)]
     Tree(#[from] TreeError),

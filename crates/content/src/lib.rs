@@ -9,13 +9,14 @@
 //! What this crate refuses: hashes other than sha2-256, codecs other than `raw`, `dag-pb`,
 //! `dag-cbor` and `dag-json`, blocks beyond [`MAX_BLOCK_BYTES`], names that a file system could read as
 //! something else than a name, links that lead out of their tree, and anything that passes a limit.
-//! It knows neither libp2p nor Wasm, and it opens no connection.
+//! It knows neither libp2p nor Wasm, and connects to nobody but the servers that the user named.
 //!
 //! In reading order: [`Block`], [`BlockStore`] with [`EmbeddedStore`] and [`MemoryStore`], [`tree`]
 //! (a tree on the local disk), [`import`], [`export`], [`directory`] and [`read`] (what is in blocks, looked
-//! at without a copy), [`IpfsPath`], [`dag`] (blocks as a graph), and [`car`] (blocks in a file).
+//! at without a copy), [`IpfsPath`], [`dag`] (blocks as a graph), [`car`] (blocks in a file),
+//! [`pins`] (what stays) and [`gc`] (what goes), and [`Stack`] with the servers that it asks ([`kubo`], [`remote`]).
 //!
-//! Everything here blocks on the disk; call it from a thread that may block.
+//! Everything here blocks on the disk or the network; call it from a thread that may block.
 
 mod block;
 mod budget;
@@ -24,9 +25,13 @@ pub mod dag;
 pub mod directory;
 mod error;
 pub mod export;
+pub mod gc;
 pub mod import;
+pub mod kubo;
 mod path;
+pub mod pins;
 pub mod read;
+pub mod remote;
 mod store;
 pub mod tree;
 mod unixfs;
@@ -35,4 +40,7 @@ pub use block::{Block, Codec, MAX_BLOCK_BYTES};
 pub use cid::{Cid, Version as CidVersion};
 pub use error::ContentError;
 pub use path::{IpfsPath, MAX_PATH_TEXT_BYTES, parse_cid};
-pub use store::{BlockStore, EmbeddedStore, MemoryStore};
+pub use store::{
+    BlockStore, EmbeddedStore, Event, FetchHook, GatewayStore, KuboStore, MemoryStore, Source,
+    Stack, Writing,
+};

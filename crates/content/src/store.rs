@@ -1,23 +1,33 @@
-//! Where blocks are kept on this machine.
+//! Where blocks are kept: on this machine, and with others.
 //!
 //! A store knows a block by its sha2-256 digest alone, so CIDv0 and CIDv1 of the same bytes find the same
 //! block. It takes only a [`Block`], which hashes to its name by construction, and gives only a `Block`,
 //! which means that it hashed what it read. A block that is not there is an answer (`None`), not an error,
 //! so that stores can be asked one after the other.
 //!
-//! Not here: reaching other machines, pins, and throwing anything away.
+//! [`EmbeddedStore`] and [`MemoryStore`] are here; [`KuboStore`] and [`GatewayStore`] are a server's, which
+//! is as little believed as a disk; [`Stack`] asks one of ours first and then those of others.
+//!
+//! Not here: throwing anything away.
 
 mod embedded;
+mod gateway;
+mod kubo;
 mod memory;
+mod stack;
 
 use cid::Cid;
 
-pub use embedded::EmbeddedStore;
+pub(crate) use embedded::Lock;
+pub use embedded::{EmbeddedStore, Writing};
+pub use gateway::GatewayStore;
+pub use kubo::KuboStore;
 pub use memory::MemoryStore;
+pub use stack::{Event, FetchHook, Source, Stack};
 
 use crate::{Block, ContentError};
 
-/// Keeps blocks. Calls may block on the disk; any number of threads may call at once.
+/// Keeps blocks. Calls may block on the disk or on the network; any number of threads may call at once.
 pub trait BlockStore: Send + Sync {
     /// Keeps `block`. Putting one again is no error, and repairs a copy that had gone bad.
     fn put(&self, block: &Block) -> Result<(), ContentError>;

@@ -31,7 +31,7 @@ const MAX_V2_PADDING_BYTES: u64 = 1024 * 1024;
 /// Puts every block of a CAR file into `store` and returns the roots that its header names.
 ///
 /// Blocks that were put before an error stay in the store, and no root is returned. To keep them from a
-/// collection of garbage until they are pinned, hold `EmbeddedStore::writing` meanwhile. Whether
+/// collection of garbage until they are pinned, hold [`crate::EmbeddedStore::writing`] meanwhile. Whether
 /// everything below the roots is there is not looked at.
 ///
 /// Errors: [`CarError`], [`ContentError::BlockCorrupt`] and the other refusals of a [`Block`],

@@ -2,7 +2,7 @@
 //!
 //! Each segment is a key of a map, an index of a list, or, in a dag-pb node, the name of a link; a link
 //! that is met on the way is followed. As Kubo has it for `/ipfs/` paths, a dag-pb node shows its links by
-//! name and nothing else of itself: `Links/0/Hash` leads to nothing.
+//! name and nothing else of itself: `Links/0/Hash` leads to nothing. A sharded directory is one node.
 
 use cid::Cid;
 use ipld_core::ipld::Ipld;
@@ -105,12 +105,12 @@ fn named_link<'a>(
     block: &Block,
     segments: &'a [String],
 ) -> Result<Step<'a>, ContentError> {
+    let (name, behind) = segments
+        .split_first()
+        .map_or(("", segments), |(name, behind)| (name, behind));
     // The links of a sharded directory do not carry the names of its entries.
-    if let (Ok(UnixFs::Shard(_)), Some((name, behind))) =
-        (UnixFs::decode(block), segments.split_first())
-    {
-        let below = directory::resolve(store, block.cid(), &[name]);
-        return match below {
+    if matches!(UnixFs::decode(block), Ok(UnixFs::Shard(_))) {
+        return match directory::resolve(store, block.cid(), &[name]) {
             Ok(cid) => Ok(Step::Link(cid, behind)),
             Err(ContentError::NameNotFound { .. }) => Err(not_found(block, name)),
             Err(error) => Err(error),
@@ -121,9 +121,6 @@ fn named_link<'a>(
         codec: Codec::DagPb,
         why: why.into(),
     })?;
-    let (name, behind) = segments
-        .split_first()
-        .map_or(("", segments), |(name, behind)| (name, behind));
     node.links
         .iter()
         .find(|link| link.is_named && link.name == name)

@@ -14,7 +14,7 @@ pub(crate) struct PbNode<'a> {
     pub(crate) data: Option<&'a [u8]>,
 }
 
-/// A link. The size that it claims for what is below it may be shown, but never believed.
+/// A link. The size that it claims for what is below it is a claim: nobody checks it.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct PbLink<'a> {
     pub(crate) cid: Cid,
