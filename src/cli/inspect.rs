@@ -55,7 +55,7 @@ pub async fn run(args: InspectArgs) -> anyhow::Result<u8> {
 }
 
 fn read(path: &Path, home: &Home) -> anyhow::Result<Vec<u8>> {
-    if path.starts_with("/ipfs") {
+    if layers::is_published(path) || layers::is_car(path) {
         let (_, wasm) = layers::merge(&[path.to_owned()], &home.store()?)?;
         return Ok(wasm);
     }
