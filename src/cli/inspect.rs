@@ -59,7 +59,7 @@ pub async fn run(args: InspectArgs) -> anyhow::Result<u8> {
 }
 
 fn read(path: &Path, sources: &SourceArgs, home: &Home) -> anyhow::Result<Vec<u8>> {
-    if path.starts_with("/ipfs") {
+    if layers::is_published(path) || layers::is_car(path) {
         let told = Told::default();
         let repo = sources.open(home, &told)?;
         return Ok(layers::merge(&[path.to_owned()], &repo)?.entry);

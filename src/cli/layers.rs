@@ -54,10 +54,12 @@ pub fn identity(paths: &[PathBuf]) -> String {
     paths.iter().map(name).collect::<Vec<_>>().join("\n")
 }
 
-fn is_published(path: &Path) -> bool {
+/// Whether this means something published, and no file of this machine's.
+pub fn is_published(path: &Path) -> bool {
     path.starts_with("/ipfs")
 }
 
-fn is_car(path: &Path) -> bool {
+/// Whether this is a CAR file, by its name.
+pub fn is_car(path: &Path) -> bool {
     path.extension() == Some(OsStr::new("car")) && path.is_file()
 }

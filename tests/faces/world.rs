@@ -38,6 +38,7 @@ pub struct World {
     pub addrs: Vec<Vec<u8>>,
     /// The peer beside the node.
     _swarms: [Swarm; 2],
+    _environment: Environment,
 }
 
 impl World {
@@ -112,6 +113,7 @@ impl World {
             peers: peers.into(),
             addrs,
             _swarms: [ours, theirs],
+            _environment: environment,
         }
     }
 
