@@ -46,6 +46,7 @@ lint: setup
 bench: setup
 	@cargo bench --quiet --package vat --bench calls
 	@cargo bench --quiet --package membrane --bench membrane
+	@cargo bench --quiet --package content --bench content
 	@cargo bench --quiet --package ww --bench table
 
 schema:

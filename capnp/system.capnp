@@ -146,6 +146,12 @@ struct Limits @0xac228be8b72883bc {
 
   varBytes @10 :UInt64;
   # Files under /var, which only a node's first cell has.
+
+  files @11 :UInt32;
+  # Files and directories that are open at a time, of /tmp and /var as of the image.
+
+  contentBytes @12 :UInt64;
+  # Content that is added to the node's store, or fetched into it. What was is not given back before the cell ends.
 }
 
 interface Process @0x97d4030d8435f0b1 {
@@ -222,6 +228,12 @@ struct Usage @0xac17440c42f4d67b {
 
   varBytes @7 :UInt64;
   # Files under /var.
+
+  files @8 :UInt32;
+  # Files and directories that are open.
+
+  contentBytes @9 :UInt64;
+  # Content that was added to the node's store, or fetched into it.
 }
 
 interface ByteStream @0xcb8707ff6dc46ee0 {

@@ -18,7 +18,7 @@ use schema::interfaces::MethodId;
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
-use crate::grants::Who;
+use crate::grants::{Who, listed};
 
 /// How often uses are written while a cell runs.
 pub const INTERVAL: Duration = Duration::from_secs(10);
@@ -166,6 +166,8 @@ struct Counted {
 enum Event {
     Use,
     Refusal,
+    /// Making a narrowed capability.
+    Attenuation,
     /// Of a capability that the cell has narrowed.
     Revocation,
 }
@@ -173,6 +175,7 @@ enum Event {
 #[derive(Default)]
 struct Count {
     untold: u64,
+    /// The first reason there was; for attenuations the first set of methods.
     reason: Option<String>,
 }
 
@@ -193,6 +196,11 @@ impl Tally {
             None => Event::Use,
         };
         self.add(event, Some((grant.clone(), method)), refused);
+    }
+
+    /// Counts a capability that the cell has narrowed to these methods.
+    pub fn count_attenuation(&self, only: &BTreeSet<MethodId>) {
+        self.add(Event::Attenuation, None, Some(&listed(only)));
     }
 
     /// Counts a revocation of what the cell has narrowed. Its authority as a whole is another matter.
@@ -231,6 +239,9 @@ impl Tally {
                 Event::Refusal => json!({
                     "event": "refusal", "grant": grant, "method": method, "count": uses,
                     "reason": count.reason,
+                }),
+                Event::Attenuation => json!({
+                    "event": "attenuation", "count": uses, "first": count.reason,
                 }),
                 Event::Revocation => json!({
                     "event": "revocation of narrowed capabilities", "count": uses,

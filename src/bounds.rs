@@ -24,6 +24,10 @@ const TMP_BYTES: u64 = 256 << 20;
 /// What an environment may keep under /var: 1 GiB.
 const VAR_BYTES: u64 = 1 << 30;
 
+/// What the first cell and all that it spawns may add to the node's store, or fetch into it: 1 GiB. It stays there, for
+/// all cells, until it is not pinned and somebody collects the garbage.
+const CONTENT_BYTES: u64 = 1 << 30;
+
 /// Calls that a cell may have under way.
 const CALLS: u32 = 1024;
 
@@ -67,6 +71,7 @@ impl Bounds {
         allotment.depth.get_or_insert(DEPTH);
         allotment.tmp_bytes.get_or_insert(TMP_BYTES);
         allotment.var_bytes.get_or_insert(VAR_BYTES);
+        allotment.content_bytes.get_or_insert(CONTENT_BYTES);
         Bounded {
             budget: Budget::root(&allotment),
             own_memory_bytes: self.own_memory_bytes(),

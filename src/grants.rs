@@ -17,6 +17,7 @@ use membrane::{Call, Decision, Direction, Policy};
 use schema::interfaces::{Interface, MethodId};
 
 use crate::audit::Tally;
+use crate::ipfs::{Ipfs, Scope};
 use crate::vats::Export;
 
 /// How the error starts of every call that a grant does not allow.
@@ -148,6 +149,8 @@ pub enum Grant {
     Host(swarm::Handle),
     /// The ability to run programs on this node.
     Executor,
+    /// This node's content.
+    Ipfs(Arc<Ipfs>, Scope),
     /// A capability that lives on another vat, or on this one.
     Cap(Export),
 }

@@ -8,7 +8,9 @@ mod behalf;
 pub mod byte_stream;
 pub mod executor;
 pub mod host;
+pub mod ipfs;
 pub mod membrane;
+mod peers;
 pub mod process;
 mod shelf;
 

@@ -11,6 +11,7 @@ use std::sync::Arc;
 
 use capnp::Error;
 use capnp::capability::Client;
+use cell::{Charge, Resource};
 use image::Image;
 use membrane::Membrane;
 
@@ -21,8 +22,11 @@ use crate::bounds::Bounded;
 use crate::cells::Cells;
 use crate::epoch::Term;
 use crate::grants::{Allowed, Grant, GrantPolicy, GrantedBy, Grants, Who};
+use crate::ipfs::{Ipfs, Scope as ContentScope};
+use crate::rpc;
 use crate::rpc::executor::{Executor, Principal};
 use crate::rpc::host::Host;
+use crate::rpc::ipfs::Holder;
 use crate::tenure::Shared;
 use crate::vats::{Scope, Spawner};
 
@@ -61,6 +65,12 @@ enum Source {
     /// ends with the session.
     Host(swarm::Handle),
     Executor,
+    Ipfs {
+        node: Arc<Ipfs>,
+        scope: ContentScope,
+        /// What was added, in all of the cell's sessions: it stays where it is.
+        added: Arc<Charge>,
+    },
     Cap(Client),
 }
 
@@ -83,6 +93,11 @@ impl Endowment {
             source: match named.grant {
                 Grant::Host(swarm) => Source::Host(swarm),
                 Grant::Executor => Source::Executor,
+                Grant::Ipfs(node, scope) => Source::Ipfs {
+                    node,
+                    scope,
+                    added: Arc::new(bounded.budget.open(Resource::Content)),
+                },
                 Grant::Cap(export) => Source::Cap(export.import(scope)),
             },
             only: named.only.map(Rc::new),
@@ -144,6 +159,18 @@ impl Endowment {
             let cap = match &held.source {
                 Source::Host(swarm) => Host::client(swarm.clone(), executor.clone()).client,
                 Source::Executor => executor.clone().client,
+                Source::Ipfs {
+                    node,
+                    scope: held,
+                    added,
+                } => {
+                    let holder = Holder {
+                        budget: self.bounded.budget.clone(),
+                        added: added.clone(),
+                        spawner: scope.spawner(),
+                    };
+                    rpc::ipfs::client(node.clone(), held.clone(), holder).client
+                }
                 Source::Cap(cap) => cap.clone(),
             };
             let membrane = Membrane::new(Rc::new(GrantPolicy {

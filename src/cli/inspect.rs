@@ -10,7 +10,6 @@ use anyhow::{Context, bail};
 use cell::Inspection;
 use serde_json::json;
 use ww::home::Home;
-use ww::scratch::Scratch;
 
 use super::layers;
 
@@ -57,8 +56,7 @@ pub async fn run(args: InspectArgs) -> anyhow::Result<u8> {
 
 fn read(path: &Path, home: &Home) -> anyhow::Result<Vec<u8>> {
     if path.starts_with("/ipfs") {
-        let scratch = Scratch::new(&home.run()?)?;
-        let (_, wasm) = layers::merge(&[path.to_owned()], scratch.path(), &home.store()?)?;
+        let (_, wasm) = layers::merge(&[path.to_owned()], &home.store()?)?;
         return Ok(wasm);
     }
     let file = match path.is_dir() {

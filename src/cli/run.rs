@@ -27,6 +27,7 @@ use ww::descriptors;
 use ww::files::{Tmp, Var};
 use ww::home::Home;
 use ww::node::{Node, Options};
+use ww::root::Root;
 use ww::scratch::Scratch;
 use ww::socket::{Offer, Socket};
 use ww::terminal::Terminal;
@@ -54,10 +55,11 @@ Examples:
   ww run my-app -- --flag x     # what follows -- is for the program
   ww run base my-app            # my-app on top of base
   ww run /ipfs/CID              # what `ww push` published
+  ww run my-app.car             # what somebody carried here in a file
   ww run my-app --port 0        # on any free port
   ww run my-app --rpc-socket S  # lets local programs call the node through S")]
 pub struct RunArgs {
-    /// Environments: directories, or /ipfs/CID[/sub/dir]
+    /// Environments: directories, /ipfs/CID[/sub/dir], or CAR files (FILE.car)
     #[arg(value_name = "PATH", default_value = ".")]
     paths: Vec<PathBuf>,
 
@@ -104,7 +106,7 @@ struct AuthorityArgs {
     deny: Vec<DenyArg>,
 
     /// Bound what it may use together with all that it runs: memory=64MiB, cpu=50%, fuel=1000000, time=10s,
-    /// message=1MiB, calls=100, streams=30, cells=10, depth=2, tmp=16MiB, var=1GiB
+    /// message=1MiB, calls=100, streams=30, cells=10, depth=2, tmp=16MiB, var=1GiB, files=100, content=1GiB
     #[arg(long, value_name = "NAME=VALUE,...")]
     limit: Vec<LimitArgs>,
 
@@ -157,7 +159,7 @@ pub async fn run(args: RunArgs) -> anyhow::Result<u8> {
         place: home.var()?,
         environment: layers::identity(&args.paths),
         scratch: scratch_path.to_path_buf(),
-        seed: image.root().join("var"),
+        seed: image.clone(),
     };
     let var = var.open(&bounded.budget).await?;
     if var.is_none() {
@@ -165,7 +167,7 @@ pub async fn run(args: RunArgs) -> anyhow::Result<u8> {
     }
     let setup = Setup {
         args: std::iter::once(ENTRY.to_owned()).chain(args.args).collect(),
-        root: Some(image.root().to_path_buf()),
+        root: Some(Arc::new(Root::new(image.clone()))),
         var,
         stdin: streams.stdin,
         stdout: streams.stdout,
@@ -239,13 +241,13 @@ async fn merged(paths: &[PathBuf], home: &Home) -> anyhow::Result<(Scratch, Arc<
     let merged = tokio::task::spawn_blocking(move || {
         let scratch =
             Scratch::new(&place).with_context(|| format!("cannot use {}", place.display()))?;
-        let (image, wasm) = layers::merge(&paths, scratch.path(), &store)?;
+        let (image, wasm) = layers::merge(&paths, &store)?;
         anyhow::Ok((scratch, image, wasm))
     });
     let (scratch, image, wasm) = merged
         .await
         .context("loading the image was interrupted")??;
-    tracing::debug!(entry_bytes = wasm.len(), root = %image.root().display(), "merged the image");
+    tracing::debug!(entry_bytes = wasm.len(), ?image, "merged the image");
     Ok((scratch, Arc::new(image), Bytes::from(wasm)))
 }
 

@@ -445,10 +445,10 @@ fn bounds(asked: limits::Reader<'_>) -> Bounds {
             streams: asked_for(asked.get_streams().into()),
             cells: asked_for(asked.get_cells().into()),
             depth: asked_for(asked.get_depth()),
-            // What the parent has left: it is not among the limits of the interface.
-            files: None,
+            files: asked_for(asked.get_files().into()),
             tmp_bytes: asked_for(asked.get_tmp_bytes()),
             var_bytes: asked_for(asked.get_var_bytes()),
+            content_bytes: asked_for(asked.get_content_bytes()),
         },
         message_bytes: asked_for(asked.get_message_bytes()),
         calls: asked_for(asked.get_calls()),

@@ -6,10 +6,10 @@ use std::cell::OnceCell;
 
 use capnp::capability::Rc;
 use schema::system_capnp::{executor, host};
-use swarm::{Handle, Target};
+use swarm::Handle;
 
 use super::behalf::Known;
-use super::bounded;
+use super::peers;
 
 /// The face of a node's swarm.
 pub struct Host {
@@ -73,18 +73,9 @@ impl host::Server for Host {
         _params: host::PeersParams,
         mut results: host::PeersResults,
     ) -> capnp::Result<()> {
-        let peers = self.swarm.peers();
-        let mut list = results
-            .get()
-            .init_peers(u32::try_from(peers.len()).unwrap_or(u32::MAX));
-        for (index, peer) in (0..).zip(&peers) {
-            let mut entry = list.reborrow().get(index);
-            entry.set_peer_id(&peer.peer_id.to_bytes());
-            let mut addrs = entry.init_addrs(u32::try_from(peer.addrs.len()).unwrap_or(u32::MAX));
-            for (index, addr) in (0..).zip(&peer.addrs) {
-                addrs.set(index, addr.as_ref());
-            }
-        }
+        let connected = self.swarm.peers();
+        let count = u32::try_from(connected.len()).unwrap_or(u32::MAX);
+        peers::encode(&connected, results.get().init_peers(count));
         Ok(())
     }
 
@@ -94,11 +85,7 @@ impl host::Server for Host {
         _results: host::ConnectResults,
     ) -> capnp::Result<()> {
         let params = params.get()?;
-        let addrs = params.get_addrs()?;
-        bounded("connect: addrs", addrs.len())?;
-        let addrs = addrs.iter().collect::<capnp::Result<Vec<_>>>()?;
-        let target = Target::parse(params.get_peer_id()?, addrs)
-            .map_err(|error| capnp::Error::failed(format!("connect: {error}")))?;
+        let target = peers::target("connect", params.get_peer_id()?, params.get_addrs()?)?;
         self.swarm
             .connect(target)
             .await

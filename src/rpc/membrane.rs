@@ -176,6 +176,9 @@ impl face::Server for Bootstrap {
                 "limit: attenuations: {MAX_ATTENUATIONS} capabilities are held narrowed; release one first"
             ))
         })?;
+        if let Some(tally) = self.endowment.tally() {
+            tally.count_attenuation(&only);
+        }
         let policy = attenuation(
             self.endowment.who().clone(),
             only,

@@ -198,6 +198,8 @@ impl process::Server for Process {
         usage.set_streams(count(used.tree.streams));
         usage.set_tmp_bytes(used.tree.tmp_bytes);
         usage.set_var_bytes(used.tree.var_bytes);
+        usage.set_files(count(used.tree.files));
+        usage.set_content_bytes(used.tree.content_bytes);
         Ok(())
     }
 }

@@ -80,7 +80,10 @@ fn a_slip_of_the_pen_is_refused_before_anything_runs() {
 }
 
 fn audited(guest: &'static str, options: &[&str], args: &[&str]) -> Vec<Value> {
-    let stage = Stage::new(guest);
+    audit_of(&Stage::new(guest), options, args)
+}
+
+fn audit_of(stage: &Stage, options: &[&str], args: &[&str]) -> Vec<Value> {
     let file = stage.ww.home().join("audit.jsonl");
     let mut command = stage.ww.command(["run", "--port", "0", "--audit"]);
     command
@@ -139,4 +142,19 @@ fn the_audit_counts_what_one_method_is_called() {
     let counted: u64 = uses.map(|line| line["count"].as_u64().unwrap()).sum();
     assert!(counted >= 100, "{told:?}");
     assert!(told.len() < 10, "counted, not listed: {}", told.len());
+}
+
+#[test]
+fn the_audit_counts_what_is_narrowed_and_taken_back() {
+    let stage = Stage::new(guests::OWNS);
+    stage.environment.copy(guests::BEATS, "bin/beats.wasm");
+    let told = audit_of(&stage, &[], &[]);
+    let find = |event: &str| told.iter().find(|line| line["event"] == event);
+    let narrowed = find("attenuation").unwrap_or_else(|| panic!("{told:?}"));
+    assert_eq!(narrowed["count"], 2);
+    let first = narrowed["first"].as_str().unwrap();
+    assert!(first.starts_with("ByteStream."), "{first}");
+    let revoked = find("revocation of narrowed capabilities").unwrap();
+    assert_eq!(revoked["count"], 1);
+    assert_eq!(revoked["reason"], "revoked: enough");
 }

@@ -151,10 +151,19 @@ async fn settled(world: &World, budgets: &[Bounded]) -> Result<(), String> {
                     tmp_bytes,
                     var_bytes,
                     files,
+                    content_bytes,
                     peak_memory_bytes: _,
                     fuel_left: _,
                 } = used;
-                [memory_bytes, cells, streams, tmp_bytes, var_bytes, files] != [&0; 6]
+                [
+                    memory_bytes,
+                    cells,
+                    streams,
+                    tmp_bytes,
+                    var_bytes,
+                    files,
+                    content_bytes,
+                ] != [&0; 7]
             })
             .collect();
         if live == 0 && left.is_empty() && used.is_empty() {

@@ -62,8 +62,8 @@ impl World {
             environment.copy(program, path);
         }
         let images = TempDir::new().unwrap();
-        let layer = Layer::open(environment.path()).unwrap();
-        let image = Image::merge(&[layer], images.path()).unwrap();
+        let layer = Layer::local(environment.path()).unwrap();
+        let image = Image::merge(&[layer]).unwrap();
 
         let engine = cell::Engine::new(cell::EngineOptions {
             max_cells: MAX_CELLS,

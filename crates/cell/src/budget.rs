@@ -68,6 +68,8 @@ pub struct Allotment {
     pub tmp_bytes: Option<u64>,
     /// What is kept in persistent files, in bytes.
     pub var_bytes: Option<u64>,
+    /// Content added to the host's store, in bytes.
+    pub content_bytes: Option<u64>,
 }
 
 /// What is counted while it is held, and given back.
@@ -85,16 +87,19 @@ pub enum Resource {
     Tmp,
     /// [`Allotment::var_bytes`].
     Var,
+    /// [`Allotment::content_bytes`].
+    Content,
 }
 
 impl Resource {
-    const ALL: [Resource; 6] = [
+    const ALL: [Resource; 7] = [
         Resource::Memory,
         Resource::Streams,
         Resource::Files,
         Resource::Cells,
         Resource::Tmp,
         Resource::Var,
+        Resource::Content,
     ];
 }
 
@@ -120,6 +125,7 @@ impl fmt::Display for Bound {
             Bound::Held(Resource::Cells) => "cells",
             Bound::Held(Resource::Tmp) => "temporary files",
             Bound::Held(Resource::Var) => "persistent files",
+            Bound::Held(Resource::Content) => "content",
             Bound::Fuel => "fuel",
             Bound::CpuShare => "CPU share",
             Bound::Depth => "depth",
@@ -130,7 +136,9 @@ impl fmt::Display for Bound {
 impl Bound {
     fn unit(self) -> &'static str {
         match self {
-            Bound::Held(Resource::Memory | Resource::Tmp | Resource::Var) => "bytes",
+            Bound::Held(Resource::Memory | Resource::Tmp | Resource::Var | Resource::Content) => {
+                "bytes"
+            }
             Bound::Held(Resource::Streams) => "streams",
             Bound::Held(Resource::Files) => "files",
             Bound::Held(Resource::Cells) => "cells",
@@ -178,6 +186,8 @@ pub struct Used {
     pub tmp_bytes: u64,
     /// Bytes in persistent files.
     pub var_bytes: u64,
+    /// Bytes of content that were added.
+    pub content_bytes: u64,
     /// Fuel that is left, without what was set aside for budgets below. `None`: it is not counted.
     pub fuel_left: Option<u64>,
 }
@@ -360,6 +370,7 @@ impl Budget {
             files: held.of(Resource::Files).used(),
             tmp_bytes: held.of(Resource::Tmp).used(),
             var_bytes: held.of(Resource::Var).used(),
+            content_bytes: held.of(Resource::Content).used(),
             fuel_left: self.ledger().map(Ledger::left),
         }
     }
@@ -526,6 +537,7 @@ impl Allotment {
             Resource::Cells => self.cells,
             Resource::Tmp => self.tmp_bytes,
             Resource::Var => self.var_bytes,
+            Resource::Content => self.content_bytes,
         }
     }
 }

@@ -54,6 +54,13 @@ impl Codec {
         }
     }
 
+    /// The codec of this name, as [`Codec::name`] gives it.
+    pub fn of_name(name: &str) -> Option<Self> {
+        [Self::Raw, Self::DagPb, Self::DagCbor, Self::DagJson]
+            .into_iter()
+            .find(|codec| codec.name() == name)
+    }
+
     /// The codec of `cid`, or [`ContentError::UnsupportedCodec`].
     pub fn of(cid: &Cid) -> Result<Self, ContentError> {
         match cid.codec() {

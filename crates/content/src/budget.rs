@@ -38,10 +38,7 @@ impl Budget {
         store: &dyn BlockStore,
         cid: &Cid,
     ) -> Result<UnixFs, ContentError> {
-        self.blocks_left = self
-            .blocks_left
-            .checked_sub(1)
-            .ok_or_else(|| self.too_many())?;
+        self.block()?;
         let block = need(store, cid)?;
         let node = UnixFs::decode(&block)?;
         let content = if let UnixFs::File { inline, .. } = &node {
@@ -57,6 +54,15 @@ impl Budget {
             },
         )?;
         Ok(node)
+    }
+
+    /// Counts a block of nothing but content. Error: it is one too many.
+    pub(crate) fn block(&mut self) -> Result<(), ContentError> {
+        self.blocks_left = self
+            .blocks_left
+            .checked_sub(1)
+            .ok_or_else(|| self.too_many())?;
+        Ok(())
     }
 
     /// The refusal of one block too many.

@@ -18,5 +18,5 @@ mod read;
 mod write;
 
 pub use self::error::CarError;
-pub use self::read::{MAX_HEADER_BYTES, Reader, import};
-pub use self::write::{Writer, export};
+pub use self::read::{Imported, MAX_HEADER_BYTES, Reader, import};
+pub use self::write::{Export, Writer, export};

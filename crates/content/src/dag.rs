@@ -23,4 +23,5 @@ pub use self::error::DagError;
 pub use self::links::links;
 pub use self::resolve::{Resolved, get_json, resolve};
 
+pub(crate) use self::walk::Walk;
 pub use self::walk::{Limits, Walked, walk};

@@ -9,6 +9,7 @@ use cid::Cid;
 
 use crate::car::CarError;
 use crate::dag::DagError;
+use crate::pins::PinError;
 use crate::remote::RemoteError;
 use crate::tree::TreeError;
 
@@ -131,6 +132,12 @@ pub enum ContentError {
         /// What was found instead.
         cid: Cid,
     },
+    /// A link was needed.
+    #[error("{cid} is not a symbolic link")]
+    NotALink {
+        /// What was found instead.
+        cid: Cid,
+    },
     /// Text that is no CID.
     #[error("{text:?} is not a CID: {why}")]
     CidInvalid {
@@ -155,6 +162,16 @@ pub enum ContentError {
         /// Its permission bits.
         mode: u32,
     },
+    /// Content is being added to the store, and what of it is not pinned yet would be lost; or somebody
+    /// else collects already.
+    #[error(
+        "the store is in use: content is being added, or garbage collected; wait for that to end, or \
+         stop it, and collect again"
+    )]
+    StoreBusy,
+    /// Garbage is being collected, and has been for longer than a writer waits.
+    #[error("garbage is being collected in the store; wait for that to end and try again")]
+    StoreCollecting,
     /// The place to export to holds something already.
     #[error("{path:?} exists and is not an empty directory; name a new one")]
     DestinationOccupied {
@@ -170,6 +187,12 @@ pub enum ContentError {
         doing: &'static str,
         /// The system's answer.
         source: io::Error,
+    },
+    /// Whoever adds this may not add so much.
+    #[error("{why}")]
+    Full {
+        /// Which bound says so, and what it leaves.
+        why: String,
     },
     /// A stream that was being added could not be read.
     #[error("reading the content to add: {0}")]
@@ -209,6 +232,9 @@ pub enum ContentError {
     /// Whoever asked for it had it stopped.
     #[error("stopped half-way; what is stored already is not stored again next time")]
     Cancelled,
+    /// A pin was refused.
+    #[error(transparent)]
+    Pin(#[from] PinError),
     /// A tree of files was refused.
     #[error(transparent)]
     Tree(#[from] TreeError),

@@ -8,6 +8,8 @@
 //! [`crate::tree`], or keep us busy with a few blocks that point at each other a million times
 //! ([`directory::MAX_BLOCKS`], [`directory::MAX_STRUCTURE_BYTES`]). Nothing recurses.
 
+mod content;
+
 use std::collections::HashMap;
 use std::fs;
 use std::io::Write;
@@ -21,10 +23,6 @@ use crate::directory::{self, Entry};
 use crate::tree::{MAX_TOTAL_BYTES, Node, Tree, TreeError, TreePath, write_tree};
 use crate::unixfs::{Part, UnixFs};
 use crate::{BlockStore, ContentError};
-
-/// The most parts of a file that wait their turn. An honest file has a few rows of links waiting, at
-/// most some thousand each; this many take 20 MB.
-const MAX_WAITING: usize = 1 << 17;
 
 /// Writes the file `cid` into `writer` and returns its size in bytes. Refuses directories and links
 /// with [`ContentError::NotAFile`], and files beyond [`MAX_TOTAL_BYTES`]. What was written before an
@@ -44,7 +42,7 @@ pub fn file(
         }
         .into());
     }
-    write_file(store, Part { cid: *cid, bytes }, writer, &mut budget)?;
+    content::write(store, Part { cid: *cid, bytes }, writer, &mut budget)?;
     Ok(bytes)
 }
 
@@ -92,7 +90,7 @@ pub fn to_directory(
             .files
             .get(path)
             .ok_or(ContentError::BlockMissing { cid: *cid })?;
-        write_file(store, part.clone(), writer, &mut budget)
+        content::write(store, part.clone(), writer, &mut budget)
     })?;
     // Not over anything: rename replaces an empty directory and refuses every other.
     fs::rename(unfinished.path(), destination).map_err(failed)?;
@@ -115,7 +113,10 @@ fn plan(store: &dyn BlockStore, root: &Cid, budget: &mut Budget) -> Result<Plan,
     // Directories wait by name and are read again in their turn: many may wait, and be large.
     let mut waiting = vec![(TreePath::root(), *root)];
     while let Some((parent, cid)) = waiting.pop() {
-        for Entry { name, cid, node } in directory::list_within(store, &cid, budget)? {
+        for Entry {
+            name, cid, node, ..
+        } in directory::list_within(store, &cid, budget)?
+        {
             let path = parent.child(&name)?;
             match node {
                 Node::Directory => waiting.push((path.clone(), cid)),
@@ -128,41 +129,6 @@ fn plan(store: &dyn BlockStore, root: &Cid, budget: &mut Budget) -> Result<Plan,
         }
     }
     Ok(plan)
-}
-
-/// Writes a file of exactly the size in `root`, from the left, with a stack instead of recursion.
-fn write_file(
-    store: &dyn BlockStore,
-    root: Part,
-    writer: &mut dyn Write,
-    budget: &mut Budget,
-) -> Result<(), ContentError> {
-    let mut waiting = vec![root];
-    while let Some(part) = waiting.pop() {
-        let malformed = |why| ContentError::Malformed { cid: part.cid, why };
-        match budget.node(store, &part.cid)? {
-            UnixFs::File {
-                inline,
-                parts,
-                bytes,
-            } => {
-                if bytes != part.bytes {
-                    return Err(ContentError::SizeDiffers {
-                        cid: part.cid,
-                        listed: part.bytes,
-                        found: bytes,
-                    });
-                }
-                writer.write_all(&inline).map_err(ContentError::Write)?;
-                if waiting.len() + parts.len() > MAX_WAITING {
-                    return Err(budget.too_many());
-                }
-                waiting.extend(parts.into_iter().rev());
-            }
-            _ => return Err(malformed("it is part of a file and is no file")),
-        }
-    }
-    Ok(())
 }
 
 #[cfg(test)]
@@ -275,7 +241,7 @@ mod tests {
             cid: below.cid,
             bytes: 0,
         };
-        let refused = write_file(&store, part, &mut std::io::sink(), &mut budget);
+        let refused = content::write(&store, part, &mut std::io::sink(), &mut budget);
         assert!(
             matches!(refused, Err(ContentError::TooManyBlocks { .. })),
             "{refused:?}"

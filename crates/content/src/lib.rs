@@ -13,8 +13,9 @@
 //!
 //! In reading order: [`Block`], [`BlockStore`] with [`EmbeddedStore`] and [`MemoryStore`], [`tree`]
 //! (a tree on the local disk), [`import`], [`export`], [`directory`] and [`read`] (what is in blocks, looked
-//! at without a copy), [`IpfsPath`], [`dag`] (blocks as a graph), [`car`] (blocks in a file), and [`Stack`]
-//! with the servers that it asks ([`kubo`], [`remote`]).
+//! at without a copy), [`dag`] (blocks as a graph), [`car`] (blocks in a file), [`pins`] (what stays) and [`gc`]
+//! (what goes), [`Stack`] with the servers that it asks ([`kubo`], [`remote`]), [`IpfsPath`], and [`Repo`], which
+//! has all of it by paths.
 //!
 //! Everything here blocks on the disk or the network; call it from a thread that may block.
 
@@ -25,11 +26,15 @@ pub mod dag;
 pub mod directory;
 mod error;
 pub mod export;
+pub mod gc;
 pub mod import;
 pub mod kubo;
+pub mod object;
 mod path;
+pub mod pins;
 pub mod read;
 pub mod remote;
+mod repo;
 mod store;
 pub mod tree;
 mod unixfs;
@@ -37,8 +42,9 @@ mod unixfs;
 pub use block::{Block, Codec, MAX_BLOCK_BYTES};
 pub use cid::{Cid, Version as CidVersion};
 pub use error::ContentError;
-pub use path::{IpfsPath, MAX_PATH_TEXT_BYTES, parse_cid};
+pub use path::{IpfsPath, MAX_PATH_TEXT_BYTES, cid_from_bytes, parse_cid};
+pub use repo::{PinName, Repo};
 pub use store::{
     BlockStore, EmbeddedStore, Event, FetchHook, GatewayStore, KuboStore, MemoryStore, Source,
-    Stack,
+    Stack, Writing,
 };

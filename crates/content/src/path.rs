@@ -113,6 +113,22 @@ pub fn parse_cid(text: &str) -> Result<Cid, ContentError> {
     }
 }
 
+/// Reads one binary CID, v0 or v1, and refuses what stands behind it.
+pub fn cid_from_bytes(bytes: &[u8]) -> Result<Cid, ContentError> {
+    let invalid = |why: String| ContentError::CidInvalid {
+        text: format!("{} bytes", bytes.len()),
+        why,
+    };
+    if bytes.len() > MAX_CID_TEXT_BYTES {
+        return Err(invalid("it is too long".into()));
+    }
+    let cid = Cid::try_from(bytes).map_err(|error| invalid(error.to_string()))?;
+    match cid.encoded_len() == bytes.len() {
+        true => Ok(cid),
+        false => Err(invalid("something follows the hash".into())),
+    }
+}
+
 fn shown(text: &str) -> String {
     text.chars().take(SHOWN_CHARS).collect()
 }

@@ -113,6 +113,60 @@ impl File {
         Ok(filled)
     }
 
+    /// Fills `buffer` with what stands at `offset`. [`ContentError::Read`] if the file ends before. Errors: as
+    /// [`File::read_at`].
+    pub fn read_exact_at(
+        &self,
+        mut offset: u64,
+        mut buffer: &mut [u8],
+    ) -> Result<(), ContentError> {
+        while !buffer.is_empty() {
+            let read = self.read_at(offset, buffer)?;
+            if read == 0 {
+                return Err(ContentError::Read(io::ErrorKind::UnexpectedEof.into()));
+            }
+            offset = offset.saturating_add(read as u64);
+            buffer = buffer.get_mut(read..).unwrap_or_default();
+        }
+        Ok(())
+    }
+
+    /// As [`File::read_at`], as far as the cache has the bytes: `None` if it has not even the first. Reads
+    /// no store, so it does not block.
+    pub fn read_cached(&self, offset: u64, buffer: &mut [u8]) -> Option<usize> {
+        let mut filled = 0;
+        while let Some(free) = buffer.get_mut(filled..).filter(|free| !free.is_empty()) {
+            let at = offset.saturating_add(filled as u64);
+            if at >= self.bytes() {
+                break;
+            }
+            let Some(piece) = self.cached(at) else {
+                return (filled > 0).then_some(filled);
+            };
+            let count = piece.len().min(free.len());
+            if let (Some(to), Some(from)) = (free.get_mut(..count), piece.get(..count)) {
+                to.copy_from_slice(from);
+            }
+            filled = filled.saturating_add(count);
+        }
+        Some(filled)
+    }
+
+    /// As [`File::piece`], from the cache alone.
+    fn cached(&self, at: u64) -> Option<Bytes> {
+        let (mut node, mut at) = (self.root.clone(), at);
+        for _ in 0..=MAX_DEPTH {
+            let (part, before) = match node.find(at) {
+                cache::Found::Inline(bytes) => return Some(bytes),
+                cache::Found::Part { part, before } => (part, before),
+            };
+            let below = self.cache.get(&part.cid)?;
+            below.expect(part.bytes).ok()?;
+            (node, at) = (below, at.saturating_sub(before));
+        }
+        None
+    }
+
     /// A reader that begins at the front.
     pub fn cursor(&self) -> Cursor {
         Cursor {
@@ -210,7 +264,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::unixfs::{Stored, directory_block, file_block, link_block};
+    use crate::unixfs::{Stored, directory_block, file_block, leaf_block, link_block};
     use crate::{Block, Codec, MemoryStore};
 
     /// Counts what is read of it.
@@ -280,6 +334,25 @@ mod tests {
         assert_eq!((&all[..10], store.reads()), (&b"0123456789"[..], 1));
         assert_eq!(file.read_at(10, &mut all).unwrap(), 0);
         assert_eq!(file.read_at(u64::MAX, &mut all).unwrap(), 0);
+    }
+
+    #[test]
+    fn what_was_read_before_is_in_the_cache_and_nothing_else_is() {
+        let store = Arc::new(Counting::default());
+        let file = File::open(store.clone(), &digits(&*store).cid).unwrap();
+        let mut buffer = [0; 20];
+        assert_eq!(file.read_cached(5, &mut buffer), None);
+        file.read_at(5, &mut buffer[..1]).unwrap();
+        store.reads();
+        assert_eq!(file.read_cached(6, &mut buffer), Some(2));
+        assert_eq!(&buffer[..2], b"67");
+        assert_eq!(file.read_cached(4, &mut buffer), None);
+        file.read_at(0, &mut buffer).unwrap();
+        store.reads();
+        assert_eq!(file.read_cached(1, &mut buffer), Some(9));
+        assert_eq!(&buffer[..9], b"123456789");
+        assert_eq!(file.read_cached(10, &mut buffer), Some(0));
+        assert_eq!(store.reads(), 0);
     }
 
     #[test]
@@ -404,11 +477,17 @@ mod tests {
     #[derive(Clone, Debug)]
     enum Shape {
         Leaf(Vec<u8>),
+        /// A leaf of version 0.
+        Wrapped(Vec<u8>),
         Node(Vec<Shape>),
     }
 
     fn shapes() -> impl Strategy<Value = Shape> {
-        let leaf = proptest::collection::vec(any::<u8>(), 0..9).prop_map(Shape::Leaf);
+        let content = || proptest::collection::vec(any::<u8>(), 0..9);
+        let leaf = prop_oneof![
+            content().prop_map(Shape::Leaf),
+            content().prop_map(Shape::Wrapped)
+        ];
         leaf.prop_recursive(5, 60, 5, |below| {
             proptest::collection::vec(below, 0..5).prop_map(Shape::Node)
         })
@@ -419,6 +498,10 @@ mod tests {
             Shape::Leaf(content) => {
                 bytes.extend_from_slice(content);
                 leaf(store, content)
+            }
+            Shape::Wrapped(content) => {
+                bytes.extend_from_slice(content);
+                put(store, leaf_block(content).unwrap())
             }
             Shape::Node(parts) => {
                 let parts: Vec<_> = parts
@@ -448,6 +531,35 @@ mod tests {
                 let read = file.read_at(at, &mut buffer).unwrap();
                 let rest = bytes.get(at as usize..).unwrap_or_default();
                 prop_assert_eq!(&buffer[..read], &rest[..count.min(rest.len())]);
+            }
+        }
+
+        /// Somebody writes another node in the place of an honest one, and whoever reads it gets what it
+        /// says or a refusal, but the same in every way of reading.
+        #[test]
+        fn nodes_that_were_meddled_with_read_the_same_in_every_way(
+            shape in shapes(),
+            at in any::<proptest::sample::Index>(),
+            byte in any::<u8>(),
+        ) {
+            let store = Arc::new(MemoryStore::default());
+            let root = store_shape(&*store, &shape, &mut Vec::new());
+            let mut bytes = store.get(&root.cid).unwrap().unwrap().bytes().to_vec();
+            prop_assume!(!bytes.is_empty());
+            let at = at.index(bytes.len());
+            bytes[at] = byte;
+            let block = Block::new(Codec::of(&root.cid).unwrap(), bytes).unwrap();
+            store.put(&block).unwrap();
+            let mut exported = Vec::new();
+            let whole = crate::export::file(&*store, block.cid(), &mut exported);
+            let read = File::open(store, block.cid()).and_then(|file| {
+                let mut bytes = vec![0; file.bytes().min(1000) as usize];
+                let read = file.read_at(0, &mut bytes)?;
+                assert_eq!(read, bytes.len());
+                Ok(bytes)
+            });
+            if whole.is_ok() {
+                prop_assert_eq!(read.unwrap(), exported);
             }
         }
     }

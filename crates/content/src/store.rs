@@ -8,7 +8,7 @@
 //! [`EmbeddedStore`] and [`MemoryStore`] are here; [`KuboStore`] and [`GatewayStore`] are a server's, which
 //! is as little believed as a disk; [`Stack`] asks one of ours first and then those of others.
 //!
-//! Not here: pins, and throwing anything away.
+//! Not here: throwing anything away.
 
 mod embedded;
 mod gateway;
@@ -18,7 +18,8 @@ mod stack;
 
 use cid::Cid;
 
-pub use embedded::EmbeddedStore;
+pub(crate) use embedded::Lock;
+pub use embedded::{EmbeddedStore, Writing};
 pub use gateway::GatewayStore;
 pub use kubo::KuboStore;
 pub use memory::MemoryStore;

@@ -139,6 +139,18 @@ pub(crate) fn file_block(parts: &[Stored]) -> Result<(Block, Stored), ContentErr
     finish(parts.iter().map(|part| ("", part)), &data, bytes)
 }
 
+/// A whole file, or a part of one, as nothing but its bytes.
+pub(crate) fn raw_leaf(content: Vec<u8>) -> Result<(Block, Stored), ContentError> {
+    let bytes = content.len() as u64;
+    let block = Block::new(Codec::Raw, content)?;
+    let stored = Stored {
+        cid: *block.cid(),
+        file_bytes: bytes,
+        dag_bytes: bytes,
+    };
+    Ok((block, stored))
+}
+
 /// A whole file, or a part of one, in a node of its own: how content was stored before there were raw
 /// leaves.
 pub(crate) fn leaf_block(content: &[u8]) -> Result<(Block, Stored), ContentError> {

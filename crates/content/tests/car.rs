@@ -57,7 +57,8 @@ fn graph() -> (MemoryStore, Cid) {
 }
 
 fn import(mut bytes: &[u8]) -> Result<Vec<Cid>, ContentError> {
-    car::import(&MemoryStore::default(), &mut bytes, &Limits::default())
+    let imported = car::import(&MemoryStore::default(), &mut bytes, &Limits::default());
+    imported.map(|imported| imported.roots)
 }
 
 fn refusal(bytes: &[u8]) -> CarError {
@@ -77,13 +78,30 @@ fn a_graph_is_exported_as_kubo_exports_it() {
 }
 
 #[test]
+fn a_graph_that_is_taken_piece_by_piece_is_the_same_file() {
+    let (store, root) = graph();
+    let mut export =
+        car::Export::new(std::sync::Arc::new(store), &root, &Limits::default()).unwrap();
+    let mut out = Vec::new();
+    for piece in (1..).map(|n| n % 7 + 1) {
+        let bytes = export.read(piece).unwrap();
+        assert!(bytes.len() <= piece);
+        if bytes.is_empty() {
+            break;
+        }
+        out.extend_from_slice(&bytes);
+    }
+    assert_eq!(out, unhex(KUBO));
+}
+
+#[test]
 fn what_kubo_exports_is_imported_whole_from_both_versions() {
     let (_, root) = graph();
     let v2 = [unhex(V2_BEFORE), unhex(KUBO), unhex(V2_BEHIND)].concat();
     for file in [unhex(KUBO), v2] {
         let store = MemoryStore::default();
-        let roots = car::import(&store, &mut &file[..], &Limits::default()).unwrap();
-        assert_eq!(roots, [root]);
+        let imported = car::import(&store, &mut &file[..], &Limits::default()).unwrap();
+        assert_eq!((&imported.roots[..], imported.blocks), (&[root][..], 4));
         let walked = dag::walk(&store, &root, &Limits::default(), &mut |_| Ok(())).unwrap();
         assert_eq!(walked.blocks, 4);
     }

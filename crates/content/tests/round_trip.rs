@@ -8,9 +8,15 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use content::{Block, BlockStore, Codec, MemoryStore, export, import};
+use content::import::Options;
+use content::read::File;
+use content::tree::LocalTree;
+use content::{
+    Block, BlockStore, CidVersion, Codec, ContentError, EmbeddedStore, MemoryStore, export, import,
+};
 use proptest::prelude::*;
 
 /// Files by path; a directory is whatever holds files, or ends in a slash.
@@ -67,6 +73,16 @@ fn read(root: &Path) -> Model {
     model
 }
 
+fn read_paths(root: &Path) -> Vec<PathBuf> {
+    let mut paths: Vec<_> = read(root)
+        .into_iter()
+        .filter(|(_, content)| content.is_some())
+        .map(|(path, _)| root.join(path))
+        .collect();
+    paths.sort();
+    paths
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
@@ -78,10 +94,53 @@ proptest! {
         // `usr` itself may be a file in the model, which is refused; that is another test's matter.
         write(&model, &source);
         prop_assume!(!source.join("usr").is_file());
-        let store = MemoryStore::default();
-        let cid = import::directory(&store, &source, &["usr"]).unwrap();
-        export::to_directory(&store, &cid, &out).unwrap();
-        prop_assert_eq!(read(&source), read(&out));
+        let local = LocalTree::open(&source, &["usr"]).unwrap();
+        for cid_version in [CidVersion::V0, CidVersion::V1] {
+            let store = MemoryStore::default();
+            let options = Options { cid_version, ..Options::default() };
+            let cid = import::local_tree_with(&store, &local, options).unwrap();
+            export::to_directory(&store, &cid, &out).unwrap();
+            prop_assert_eq!(read(&source), read(&out));
+            fs::remove_dir_all(&out).unwrap();
+        }
+    }
+
+    /// A disk that errs: any byte of any block may be another, or a block be shorter or longer.
+    #[test]
+    fn a_block_that_went_bad_is_an_error_and_never_other_bytes(
+        bytes in 0_usize..900_000,
+        bad in any::<proptest::sample::Index>(),
+        at in any::<proptest::sample::Index>(),
+        damage in prop_oneof![(1..=u8::MAX).prop_map(Some), Just(None)],
+        from in any::<proptest::sample::Index>(),
+    ) {
+        let scratch = tempfile::tempdir().unwrap();
+        let place = scratch.path().join("store");
+        let store = Arc::new(EmbeddedStore::open(&place).unwrap());
+        let content: Vec<u8> = (0..bytes).map(|n| ((n / 7) ^ (n / 70_000)) as u8).collect();
+        let cid = import::stream(&*store, &mut &content[..]).unwrap();
+        let blocks: Vec<_> = read_paths(&place.join("blocks"));
+        let bad = &blocks[bad.index(blocks.len())];
+        let mut block = fs::read(bad).unwrap();
+        match damage {
+            Some(flip) if !block.is_empty() => {
+                let at = at.index(block.len());
+                block[at] ^= flip;
+            }
+            _ => block.push(0),
+        }
+        fs::write(bad, block).unwrap();
+        let mut exported = Vec::new();
+        let whole = export::file(&*store, &cid, &mut exported);
+        prop_assert!(matches!(whole, Err(ContentError::BlockCorrupt { .. })), "{:?}", whole);
+        prop_assert!(content.starts_with(&exported));
+        if let Ok(file) = File::open(store, &cid) {
+            let from = from.index(bytes.max(1));
+            let mut buffer = vec![0; 5000];
+            if let Ok(read) = file.read_at(from as u64, &mut buffer) {
+                prop_assert_eq!(&buffer[..read], &content[from..bytes.min(from + 5000)]);
+            }
+        }
     }
 
     #[test]

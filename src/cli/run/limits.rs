@@ -22,11 +22,13 @@ pub enum LimitArg {
     Depth(u32),
     Tmp(u64),
     Var(u64),
+    Files(u64),
+    Content(u64),
 }
 
 /// What can be limited, for errors and for the help.
 pub const NAMES: &str = "memory=64MiB, cpu=50%, fuel=1000000, time=10s, message=1MiB, calls=100, \
-                         streams=30, cells=10, depth=2, tmp=16MiB, var=1GiB";
+                         streams=30, cells=10, depth=2, tmp=16MiB, var=1GiB, files=100, content=1GiB";
 
 /// One argument: one or more bounds, with commas between them.
 #[derive(Clone, Debug)]
@@ -62,6 +64,8 @@ impl FromStr for LimitArg {
             "depth" => Self::Depth(positive(value)?),
             "tmp" => Self::Tmp(bytes(value)?),
             "var" => Self::Var(bytes(value)?),
+            "files" => Self::Files(positive(value)?),
+            "content" => Self::Content(bytes(value)?),
             _ => bail!("there is no limit `{name}`; there are {NAMES}"),
         };
         Ok(limit)
@@ -83,6 +87,8 @@ pub fn bounds(args: &[LimitArgs]) -> Bounds {
             LimitArg::Depth(depth) => allotment.depth = Some(depth),
             LimitArg::Tmp(bytes) => allotment.tmp_bytes = Some(bytes),
             LimitArg::Var(bytes) => allotment.var_bytes = Some(bytes),
+            LimitArg::Files(files) => allotment.files = Some(files),
+            LimitArg::Content(bytes) => allotment.content_bytes = Some(bytes),
             LimitArg::Message(bytes) => bounds.message_bytes = Some(bytes),
             LimitArg::Calls(calls) => bounds.calls = Some(calls),
         }

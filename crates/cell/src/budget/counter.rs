@@ -11,6 +11,7 @@ pub(super) struct Counters {
     cells: Counter,
     tmp: Counter,
     var: Counter,
+    content: Counter,
 }
 
 impl Counters {
@@ -23,6 +24,7 @@ impl Counters {
             cells: counter(Resource::Cells),
             tmp: counter(Resource::Tmp),
             var: counter(Resource::Var),
+            content: counter(Resource::Content),
         }
     }
 
@@ -34,6 +36,7 @@ impl Counters {
             Resource::Cells => &self.cells,
             Resource::Tmp => &self.tmp,
             Resource::Var => &self.var,
+            Resource::Content => &self.content,
         }
     }
 }

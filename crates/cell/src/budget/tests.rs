@@ -71,6 +71,8 @@ fn a_child_is_refused_more_than_is_left_to_its_parent() {
         cells: Some(3),
         tmp_bytes: Some(10),
         var_bytes: Some(20),
+        files: Some(7),
+        content_bytes: Some(30),
         ..Allotment::default()
     });
     let _held = root.charge(Resource::Memory, 400).unwrap();
@@ -107,6 +109,20 @@ fn a_child_is_refused_more_than_is_left_to_its_parent() {
                 ..inherit()
             },
             Resource::Var,
+        ),
+        (
+            Allotment {
+                files: Some(8),
+                ..inherit()
+            },
+            Resource::Files,
+        ),
+        (
+            Allotment {
+                content_bytes: Some(31),
+                ..inherit()
+            },
+            Resource::Content,
         ),
     ] {
         let refused = child.child(&asked).unwrap_err();

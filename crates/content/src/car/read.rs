@@ -28,10 +28,19 @@ const V2_CONTENT_AT: u64 = 1 + V2_PRAGMA.len() as u64 + V2_HEADER_BYTES;
 /// How many bytes may stand between that header and the content; padding is to a page or two.
 const MAX_V2_PADDING_BYTES: u64 = 1024 * 1024;
 
-/// Puts every block of a CAR file into `store` and returns the roots that its header names.
+/// What a CAR file held.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Imported {
+    /// The roots that its header names.
+    pub roots: Vec<Cid>,
+    /// The blocks in it.
+    pub blocks: u64,
+}
+
+/// Puts every block of a CAR file into `store`.
 ///
 /// Blocks that were put before an error stay in the store, and no root is returned. To keep them from a
-/// collection of garbage until they are pinned, hold `EmbeddedStore::writing` meanwhile. Whether
+/// collection of garbage until they are pinned, hold [`crate::EmbeddedStore::writing`] meanwhile. Whether
 /// everything below the roots is there is not looked at.
 ///
 /// Errors: [`CarError`], [`ContentError::BlockCorrupt`] and the other refusals of a [`Block`],
@@ -40,7 +49,7 @@ pub fn import(
     store: &dyn BlockStore,
     reader: &mut dyn Read,
     limits: &Limits,
-) -> Result<Vec<Cid>, ContentError> {
+) -> Result<Imported, ContentError> {
     let mut car = Reader::new(reader)?;
     let mut bytes = 0_u64;
     while let Some(block) = car.next_block()? {
@@ -60,7 +69,10 @@ pub fn import(
             return Err(CarError::RootMissing { cid: *cid }.into());
         }
     }
-    Ok(car.roots)
+    Ok(Imported {
+        roots: car.roots,
+        blocks: car.blocks,
+    })
 }
 
 /// A CAR file that is being read. One block is in memory at a time. It reads ahead of what it gives.

@@ -2,12 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::io::Write;
+use std::sync::Arc;
 
+use bytes::Bytes;
 use cid::Cid;
 use ipld_core::ipld::Ipld;
 
 use super::{CarError, MAX_HEADER_BYTES};
-use crate::dag::{self, Limits, Walked};
+use crate::dag::{self, Limits, Walk, Walked};
 use crate::unixfs::wire;
 use crate::{Block, BlockStore, ContentError};
 
@@ -25,6 +27,42 @@ pub fn export(
     let walked = dag::walk(store, root, limits, &mut |block| writer.put(block))?;
     writer.finish()?;
     Ok(walked)
+}
+
+/// A CAR file that is made as it is read: what [`export`] writes, for somebody who takes it piece by piece. It holds one
+/// block, and some forty bytes for each that it has given.
+pub struct Export {
+    store: Arc<dyn BlockStore>,
+    walk: Walk,
+    ready: Bytes,
+}
+
+impl Export {
+    /// Of `root` and everything below it. Errors: as [`Writer::new`].
+    pub fn new(
+        store: Arc<dyn BlockStore>,
+        root: &Cid,
+        limits: &Limits,
+    ) -> Result<Self, ContentError> {
+        Ok(Self {
+            store,
+            walk: Walk::new(root, *limits),
+            ready: Writer::new(Vec::new(), &[*root])?.finish()?.into(),
+        })
+    }
+
+    /// The next bytes, at most so many; empty at the end. Errors: those of [`dag::walk`]; the file is no whole graph then.
+    pub fn read(&mut self, max_bytes: usize) -> Result<Bytes, ContentError> {
+        while self.ready.is_empty() {
+            let Some((_, block)) = self.walk.next(&*self.store)? else {
+                break;
+            };
+            let mut section = Writer { writer: Vec::new() };
+            section.put(&block?)?;
+            self.ready = section.finish()?.into();
+        }
+        Ok(self.ready.split_to(max_bytes.min(self.ready.len())))
+    }
 }
 
 /// A CAR file that is being written. It is not buffered; give it a writer that is.

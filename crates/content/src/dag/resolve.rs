@@ -2,7 +2,7 @@
 //!
 //! Each segment is a key of a map, an index of a list, or, in a dag-pb node, the name of a link; a link
 //! that is met on the way is followed. As Kubo has it for `/ipfs/` paths, a dag-pb node shows its links by
-//! name and nothing else of itself: `Links/0/Hash` leads to nothing.
+//! name and nothing else of itself: `Links/0/Hash` leads to nothing. A sharded directory is one node.
 
 use cid::Cid;
 use ipld_core::ipld::Ipld;
@@ -13,7 +13,7 @@ use crate::store::need;
 use crate::unixfs::UnixFs;
 use crate::unixfs::dagpb::PbNode;
 use crate::unixfs::wire::Malformed;
-use crate::{Block, BlockStore, Codec, ContentError, IpfsPath};
+use crate::{Block, BlockStore, Codec, ContentError, IpfsPath, directory};
 
 /// Where a path leads.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -48,7 +48,7 @@ fn follow(
     let (mut cid, mut rest) = (*path.root(), path.names());
     while !rest.is_empty() {
         let block = need(store, &cid)?;
-        match step(&block, rest)? {
+        match step(store, &block, rest)? {
             Step::Link(next, behind) => (cid, rest) = (next, behind),
             Step::Value(value) => {
                 let rest = rest.to_vec();
@@ -68,9 +68,13 @@ enum Step<'a> {
     Value(Ipld),
 }
 
-fn step<'a>(block: &Block, segments: &'a [String]) -> Result<Step<'a>, ContentError> {
+fn step<'a>(
+    store: &dyn BlockStore,
+    block: &Block,
+    segments: &'a [String],
+) -> Result<Step<'a>, ContentError> {
     if Codec::of(block.cid())? == Codec::DagPb {
-        return named_link(block, segments);
+        return named_link(store, block, segments);
     }
     let mut value = node(block)?;
     let mut rest = segments;
@@ -96,19 +100,27 @@ fn child(value: Ipld, segment: &str) -> Option<Ipld> {
     }
 }
 
-fn named_link<'a>(block: &Block, segments: &'a [String]) -> Result<Step<'a>, ContentError> {
-    let node = PbNode::decode(block.bytes()).map_err(|Malformed(why)| DagError::Malformed {
-        cid: *block.cid(),
-        codec: Codec::DagPb,
-        why: why.into(),
-    })?;
+fn named_link<'a>(
+    store: &dyn BlockStore,
+    block: &Block,
+    segments: &'a [String],
+) -> Result<Step<'a>, ContentError> {
     let (name, behind) = segments
         .split_first()
         .map_or(("", segments), |(name, behind)| (name, behind));
     // The links of a sharded directory do not carry the names of its entries.
     if matches!(UnixFs::decode(block), Ok(UnixFs::Shard(_))) {
-        return Err(not_found(block, name));
+        return match directory::resolve(store, block.cid(), &[name]) {
+            Ok(cid) => Ok(Step::Link(cid, behind)),
+            Err(ContentError::NameNotFound { .. }) => Err(not_found(block, name)),
+            Err(error) => Err(error),
+        };
     }
+    let node = PbNode::decode(block.bytes()).map_err(|Malformed(why)| DagError::Malformed {
+        cid: *block.cid(),
+        codec: Codec::DagPb,
+        why: why.into(),
+    })?;
     node.links
         .iter()
         .find(|link| link.is_named && link.name == name)

@@ -54,16 +54,15 @@ pub fn walk(
     limits: &Limits,
     visit: &mut dyn FnMut(&Block) -> Result<(), ContentError>,
 ) -> Result<Walked, ContentError> {
-    let mut walk = Walk::new(store, root, *limits);
-    while let Some((_, block)) = walk.next()? {
+    let mut walk = Walk::new(root, *limits);
+    while let Some((_, block)) = walk.next(store)? {
         visit(&block?)?;
     }
     Ok(walk.walked)
 }
 
 /// A walk that its owner steps through, and that goes on behind a block that cannot be read.
-pub(crate) struct Walk<'a> {
-    store: &'a dyn BlockStore,
+pub(crate) struct Walk {
     root: Cid,
     limits: Limits,
     waiting: Vec<Cid>,
@@ -89,10 +88,9 @@ impl Key {
     }
 }
 
-impl<'a> Walk<'a> {
-    pub(crate) fn new(store: &'a dyn BlockStore, root: &Cid, limits: Limits) -> Self {
+impl Walk {
+    pub(crate) fn new(root: &Cid, limits: Limits) -> Self {
         Self {
-            store,
             root: *root,
             limits,
             waiting: vec![*root],
@@ -106,10 +104,11 @@ impl<'a> Walk<'a> {
     #[allow(clippy::type_complexity)]
     pub(crate) fn next(
         &mut self,
+        store: &dyn BlockStore,
     ) -> Result<Option<(Cid, Result<Block, ContentError>)>, ContentError> {
         while let Some(cid) = self.waiting.pop() {
             match Key::of(&cid).map(|key| self.seen.insert(key)) {
-                Ok(true) => return Ok(Some((cid, self.read(&cid)?))),
+                Ok(true) => return Ok(Some((cid, self.read(store, &cid)?))),
                 Ok(false) => {}
                 Err(refused) => return Ok(Some((cid, Err(refused)))),
             }
@@ -117,13 +116,17 @@ impl<'a> Walk<'a> {
         Ok(None)
     }
 
-    fn read(&mut self, cid: &Cid) -> Result<Result<Block, ContentError>, ContentError> {
+    fn read(
+        &mut self,
+        store: &dyn BlockStore,
+        cid: &Cid,
+    ) -> Result<Result<Block, ContentError>, ContentError> {
         let (root, limits) = (self.root, self.limits);
         if self.seen.len() as u64 > limits.blocks {
             let limit = limits.blocks;
             return Err(DagError::TooManyBlocks { root, limit }.into());
         }
-        let read = need(self.store, cid).and_then(|block| Ok((links(&block)?, block)));
+        let read = need(store, cid).and_then(|block| Ok((links(&block)?, block)));
         let (links, block) = match read {
             Ok(read) => read,
             Err(refused) => return Ok(Err(refused)),

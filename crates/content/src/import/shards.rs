@@ -60,8 +60,12 @@ fn node(
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
+    use std::collections::BTreeSet;
+
+    use proptest::prelude::*;
+
     use super::*;
-    use crate::{Block, Codec, MemoryStore};
+    use crate::{Block, Codec, MemoryStore, directory};
 
     #[test]
     fn names_of_one_hash_are_refused_by_name() {
@@ -82,5 +86,34 @@ mod tests {
             matches!(&refused, Err(ContentError::NamesCollide { first, second }) if first == "a" && second == "b"),
             "{refused:?}"
         );
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+
+        #[test]
+        fn any_names_come_back_by_listing_and_one_by_one(
+            names in proptest::collection::btree_set("[a-cé🦀 ]{1,6}|[a-z]{250}|[0-9]{1,9}", 0..400),
+            absent in "[a-z]{2,9}",
+        ) {
+            let store = MemoryStore::default();
+            let entries = names.iter().map(|name| {
+                let block = Block::new(Codec::Raw, name.clone().into_bytes()).unwrap();
+                let bytes = name.len() as u64;
+                (name.clone(), Stored { cid: *block.cid(), file_bytes: bytes, dag_bytes: bytes })
+            });
+            let root = put(&store, CidVersion::V1, entries.clone().collect()).unwrap();
+            let backwards = put(&store, CidVersion::V1, entries.rev().collect()).unwrap();
+            prop_assert_eq!(root.cid, backwards.cid);
+            let listed = directory::list(&store, &root.cid).unwrap();
+            prop_assert!(listed.iter().map(|entry| &entry.name).eq(&names));
+            for entry in &listed {
+                let found = directory::resolve(&store, &root.cid, &[&entry.name]).unwrap();
+                prop_assert_eq!(found, entry.cid);
+            }
+            if !BTreeSet::contains(&names, &absent) {
+                prop_assert!(directory::resolve(&store, &root.cid, &[absent]).is_err());
+            }
+        }
     }
 }

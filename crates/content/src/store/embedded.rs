@@ -2,34 +2,41 @@
 //! digits of the digest, which keeps directories small.
 //!
 //! Files rather than a database because a block is written once, named by its content and never changed:
-//! a rename is all the transaction that it needs, processes can share the directory without a lock, and
-//! what is in it can be looked at with ordinary tools.
+//! a rename is all the transaction that it needs, processes can share the directory, and what is in it
+//! can be looked at with ordinary tools.
 //!
 //! A block is written beside its place and renamed into it, so a reader sees a whole block or none. It is
 //! not flushed to the platter: after a power failure a block may be missing or torn, which `get` notices,
 //! because it hashes, and which putting the block again repairs. Refused: a directory that other users
 //! can enter.
+//!
+//! Beside the blocks are the pins ([`crate::pins`]), which say what is to stay, and a lock, which keeps
+//! writers and the collection of garbage ([`crate::gc`]) apart.
+
+mod lock;
+mod sweep;
 
 use std::fs::{self, DirBuilder, File};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::sync::Arc;
 
 use cid::Cid;
 
+pub(crate) use self::lock::Lock;
+pub use self::lock::Writing;
 use crate::block::digest;
+use crate::pins::Pins;
 use crate::{Block, BlockStore, ContentError, MAX_BLOCK_BYTES};
-
-/// When a half-written file counts as left behind by a process that died. Writing a block of 2 MiB
-/// takes well under a second; an hour is far beyond any that is still being written.
-const ABANDONED_AFTER: Duration = Duration::from_secs(60 * 60);
 
 /// A [`BlockStore`] on the local disk. Nothing bounds its size but the disk.
 #[derive(Debug)]
 pub struct EmbeddedStore {
     blocks: PathBuf,
     incoming: PathBuf,
+    pins: PathBuf,
+    pub(crate) lock: Arc<Lock>,
 }
 
 impl EmbeddedStore {
@@ -54,17 +61,31 @@ impl EmbeddedStore {
         let store = Self {
             blocks: path.join("blocks"),
             incoming: path.join("incoming"),
+            pins: path.join("pins"),
+            lock: Arc::new(Lock::open(path.join("lock"))?),
         };
         create_private(&store.blocks)?;
         create_private(&store.incoming)?;
-        store.sweep().map_err(ContentError::io(
-            &store.incoming,
-            "clearing abandoned files",
-        ))?;
+        create_private(&store.pins)?;
+        store.clear_abandoned()?;
         Ok(store)
     }
 
-    fn place(&self, cid: &Cid) -> Result<(PathBuf, PathBuf), ContentError> {
+    /// Keeps the collection of garbage away for as long as the result lives. Hold it from the first block
+    /// of a graph until the graph is pinned; a single [`BlockStore::put`] does so for itself.
+    ///
+    /// Errors: [`ContentError::StoreCollecting`] if a collection goes on for a minute.
+    pub fn writing(&self) -> Result<Writing, ContentError> {
+        self.lock.write()
+    }
+
+    /// What is to stay in this store.
+    pub fn pins(&self) -> Pins {
+        Pins::new(&self.pins, &self.incoming, &self.lock)
+    }
+
+    /// The directory that a block is in, and its file.
+    pub(crate) fn place(&self, cid: &Cid) -> Result<(PathBuf, PathBuf), ContentError> {
         let digest = digest(cid)?;
         let mut name = String::with_capacity(2 * digest.len());
         for byte in digest {
@@ -75,33 +96,25 @@ impl EmbeddedStore {
         let file = shard.join(name);
         Ok((shard, file))
     }
-
-    fn sweep(&self) -> io::Result<()> {
-        for entry in fs::read_dir(&self.incoming)? {
-            let entry = entry?;
-            // Another process may be sweeping too, or may just have renamed its file away.
-            let age = entry
-                .metadata()
-                .and_then(|found| found.modified())
-                .map(|at| at.elapsed());
-            if matches!(age, Ok(Ok(age)) if age > ABANDONED_AFTER) {
-                let _ = fs::remove_file(entry.path());
-            }
-        }
-        Ok(())
-    }
 }
 
 impl BlockStore for EmbeddedStore {
     fn put(&self, block: &Block) -> Result<(), ContentError> {
         let (shard, file) = self.place(block.cid())?;
+        let _writing = self.writing()?;
         if read(&file)?.is_some_and(|kept| kept == *block.bytes()) {
             return Ok(());
         }
-        create_private(&shard)?;
         let failed = |error| ContentError::io(&file, "writing the block")(error);
         let mut incoming = tempfile::NamedTempFile::new_in(&self.incoming).map_err(failed)?;
         incoming.write_all(block.bytes()).map_err(failed)?;
+        let incoming = match incoming.persist(&file) {
+            Ok(_) => return Ok(()),
+            Err(refused) if refused.error.kind() == io::ErrorKind::NotFound => refused.file,
+            Err(refused) => return Err(failed(refused.error)),
+        };
+        // The first block of its directory.
+        create_private(&shard)?;
         incoming
             .persist(&file)
             .map_err(|error| failed(error.error))?;
@@ -133,10 +146,11 @@ fn read(file: &Path) -> Result<Option<Vec<u8>>, ContentError> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         other => other.map_err(failed)?,
     };
-    let mut bytes = Vec::new();
-    open.take(MAX_BLOCK_BYTES as u64 + 1)
-        .read_to_end(&mut bytes)
-        .map_err(failed)?;
+    // All at once: a vector that grows would copy most of it again.
+    let limit = MAX_BLOCK_BYTES as u64 + 1;
+    let found = open.metadata().map_err(failed)?.len().min(limit);
+    let mut bytes = Vec::with_capacity(usize::try_from(found).unwrap_or_default());
+    open.take(limit).read_to_end(&mut bytes).map_err(failed)?;
     Ok(Some(bytes))
 }
 
@@ -218,13 +232,16 @@ mod tests {
         let block = Block::new(Codec::DagPb, &b"content"[..]).unwrap();
         store.put(&block).unwrap();
         let (old, fresh) = (store.incoming.join("old"), store.incoming.join("fresh"));
-        let long_ago = SystemTime::now() - 2 * ABANDONED_AFTER;
+        let long_ago = SystemTime::now() - 2 * sweep::ABANDONED_AFTER;
         File::create(&old).unwrap().set_modified(long_ago).unwrap();
         File::create(&fresh).unwrap();
-        drop(store);
-        let again = EmbeddedStore::open(&scratch.path().join("a/b")).unwrap();
-        assert_eq!(again.get(block.cid()).unwrap(), Some(block));
-        assert!(!old.exists() && fresh.exists());
+        let open = || EmbeddedStore::open(&scratch.path().join("a/b")).unwrap();
+        let writing = store.writing().unwrap();
+        assert_eq!(open().get(block.cid()).unwrap(), Some(block));
+        assert!(!old.exists() && fresh.exists(), "somebody may be writing");
+        drop(writing);
+        open();
+        assert!(!fresh.exists(), "nobody was");
     }
 
     #[test]

@@ -58,6 +58,13 @@ pub enum Event<'a> {
         /// Why.
         error: &'a ContentError,
     },
+    /// A block came from a source, and is what was asked for.
+    Came {
+        /// The source.
+        source: &'a str,
+        /// Its size in bytes.
+        bytes: u64,
+    },
     /// A block came from a source, and our own store could not keep it.
     NotKept {
         /// The block.
@@ -72,8 +79,8 @@ pub enum Event<'a> {
 /// A call lasts as long as the sources take one after the other, each within its own deadlines.
 pub struct Stack {
     local: Arc<dyn BlockStore>,
-    sources: Vec<Place>,
-    report: Box<dyn Fn(Event<'_>) + Send + Sync>,
+    sources: Arc<[Place]>,
+    report: Arc<dyn Fn(Event<'_>) + Send + Sync>,
 }
 
 /// A source, and until when it is left alone and why.
@@ -97,7 +104,16 @@ impl Stack {
         Self {
             local,
             sources: sources.into_iter().map(place).collect(),
-            report: Box::new(report),
+            report: Arc::new(report),
+        }
+    }
+
+    /// The same sources behind another store of our own.
+    pub fn with_local(&self, local: Arc<dyn BlockStore>) -> Self {
+        Self {
+            local,
+            sources: self.sources.clone(),
+            report: self.report.clone(),
         }
     }
 
@@ -109,14 +125,24 @@ impl Stack {
     /// What the first source gives that has it, verified.
     fn get_remote(&self, cid: &Cid) -> Result<Option<Block>, ContentError> {
         let mut failures = Vec::new();
-        for place in &self.sources {
+        for place in self.sources.iter() {
             match self.ask(place, |source| source.get(cid)) {
-                Ok(Some(block)) => return Ok(Some(block)),
+                Ok(Some(block)) => {
+                    self.came(place, &block);
+                    return Ok(Some(block));
+                }
                 Ok(None) => {}
                 Err(why) => failures.push(why),
             }
         }
         none_or(*cid, failures)
+    }
+
+    fn came(&self, place: &Place, block: &Block) {
+        (self.report)(Event::Came {
+            source: place.source.name(),
+            bytes: block.bytes().len() as u64,
+        });
     }
 
     /// Asks one source, unless it rests. Failures are reported, and returned as text.
@@ -205,7 +231,7 @@ impl BlockStore for Stack {
             return Ok(true);
         }
         let mut failures = Vec::new();
-        for place in &self.sources {
+        for place in self.sources.iter() {
             match self.ask(place, |source| source.has(cid)) {
                 Ok(true) => return Ok(true),
                 Ok(false) => {}

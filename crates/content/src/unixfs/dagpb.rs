@@ -61,9 +61,9 @@ impl<'a> PbLink<'a> {
         Ok(Self {
             cid: cid.ok_or(Malformed("a link has no CID"))?,
             is_named: name.is_some(),
+            dag_bytes: size,
             name: std::str::from_utf8(name.unwrap_or_default())
                 .map_err(|_| Malformed("a name is not UTF-8"))?,
-            dag_bytes: size,
         })
     }
 }

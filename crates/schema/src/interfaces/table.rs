@@ -4,9 +4,55 @@ use super::{Interface, Method};
 
 pub(super) const INTERFACES: &[Interface] = &[
     Interface {
+        id: 0xfeb3c444c7d7cfa2,
+        name: "Adder",
+        methods: &[
+            Method {
+                name: "file",
+                gives: &[0xcb8707ff6dc46ee0],
+                gives_any: false,
+            },
+            Method {
+                name: "directory",
+                gives: &[],
+                gives_any: false,
+            },
+            Method {
+                name: "symlink",
+                gives: &[],
+                gives_any: false,
+            },
+            Method {
+                name: "finish",
+                gives: &[],
+                gives_any: false,
+            },
+        ],
+    },
+    Interface {
         id: 0x9d2d1a66e9d76a1c,
         name: "Block",
         methods: &[
+            Method {
+                name: "get",
+                gives: &[],
+                gives_any: false,
+            },
+            Method {
+                name: "put",
+                gives: &[],
+                gives_any: false,
+            },
+            Method {
+                name: "stat",
+                gives: &[],
+                gives_any: false,
+            },
+            Method {
+                name: "rm",
+                gives: &[],
+                gives_any: false,
+            },
         ],
     },
     Interface {
@@ -73,54 +119,271 @@ pub(super) const INTERFACES: &[Interface] = &[
                 gives: &[],
                 gives_any: false,
             },
+            Method {
+                name: "attenuate",
+                gives: &[0xd74f0585ce163b98],
+                gives_any: false,
+            },
         ],
     },
     Interface {
         id: 0xcfe3ee07d7f3d1b1,
         name: "Dag",
         methods: &[
+            Method {
+                name: "get",
+                gives: &[],
+                gives_any: false,
+            },
+            Method {
+                name: "put",
+                gives: &[],
+                gives_any: false,
+            },
+            Method {
+                name: "resolve",
+                gives: &[],
+                gives_any: false,
+            },
+            Method {
+                name: "export",
+                gives: &[0xcb8707ff6dc46ee0],
+                gives_any: false,
+            },
+            Method {
+                name: "import",
+                gives: &[],
+                gives_any: false,
+            },
         ],
     },
     Interface {
         id: 0x9e71b3f6f86a1c53,
         name: "Key",
         methods: &[
+            Method {
+                name: "generate",
+                gives: &[],
+                gives_any: false,
+            },
+            Method {
+                name: "list",
+                gives: &[],
+                gives_any: false,
+            },
+            Method {
+                name: "rename",
+                gives: &[],
+                gives_any: false,
+            },
+            Method {
+                name: "remove",
+                gives: &[],
+                gives_any: false,
+            },
+        ],
+    },
+    Interface {
+        id: 0xc09c4579f28b3076,
+        name: "MessageHandler",
+        methods: &[
+            Method {
+                name: "handle",
+                gives: &[],
+                gives_any: false,
+            },
         ],
     },
     Interface {
         id: 0xbce5bbed1f7e19c1,
         name: "Name",
         methods: &[
+            Method {
+                name: "publish",
+                gives: &[],
+                gives_any: false,
+            },
+            Method {
+                name: "resolve",
+                gives: &[],
+                gives_any: false,
+            },
+            Method {
+                name: "record",
+                gives: &[],
+                gives_any: false,
+            },
+            Method {
+                name: "put",
+                gives: &[],
+                gives_any: false,
+            },
+        ],
+    },
+    Interface {
+        id: 0xfae35566baeb8f58,
+        name: "Node",
+        methods: &[
+            Method {
+                name: "stat",
+                gives: &[],
+                gives_any: false,
+            },
+            Method {
+                name: "read",
+                gives: &[0xcb8707ff6dc46ee0],
+                gives_any: false,
+            },
+            Method {
+                name: "entries",
+                gives: &[],
+                gives_any: false,
+            },
+            Method {
+                name: "child",
+                gives: &[0xfae35566baeb8f58],
+                gives_any: false,
+            },
+            Method {
+                name: "target",
+                gives: &[],
+                gives_any: false,
+            },
         ],
     },
     Interface {
         id: 0xa78889b5b7ee0346,
         name: "Object",
         methods: &[
+            Method {
+                name: "get",
+                gives: &[],
+                gives_any: false,
+            },
+            Method {
+                name: "put",
+                gives: &[],
+                gives_any: false,
+            },
+            Method {
+                name: "addLink",
+                gives: &[],
+                gives_any: false,
+            },
+            Method {
+                name: "rmLink",
+                gives: &[],
+                gives_any: false,
+            },
+            Method {
+                name: "setData",
+                gives: &[],
+                gives_any: false,
+            },
+            Method {
+                name: "appendData",
+                gives: &[],
+                gives_any: false,
+            },
         ],
     },
     Interface {
         id: 0xcc47750603954394,
         name: "Pin",
         methods: &[
+            Method {
+                name: "add",
+                gives: &[],
+                gives_any: false,
+            },
+            Method {
+                name: "ls",
+                gives: &[],
+                gives_any: false,
+            },
+            Method {
+                name: "rm",
+                gives: &[],
+                gives_any: false,
+            },
+            Method {
+                name: "verify",
+                gives: &[],
+                gives_any: false,
+            },
+            Method {
+                name: "isPinned",
+                gives: &[],
+                gives_any: false,
+            },
         ],
     },
     Interface {
         id: 0xae832457b9225748,
         name: "PubSub",
         methods: &[
+            Method {
+                name: "publish",
+                gives: &[],
+                gives_any: false,
+            },
+            Method {
+                name: "subscribe",
+                gives: &[0xf864c3dd0af2e3b9],
+                gives_any: false,
+            },
+            Method {
+                name: "topics",
+                gives: &[],
+                gives_any: false,
+            },
+            Method {
+                name: "peers",
+                gives: &[],
+                gives_any: false,
+            },
         ],
     },
     Interface {
         id: 0xa9b200bf948b7dc7,
         name: "Routing",
         methods: &[
+            Method {
+                name: "findPeer",
+                gives: &[],
+                gives_any: false,
+            },
+            Method {
+                name: "findProviders",
+                gives: &[],
+                gives_any: false,
+            },
+            Method {
+                name: "provide",
+                gives: &[],
+                gives_any: false,
+            },
         ],
     },
     Interface {
         id: 0xb7798b7dc73b1880,
         name: "Swarm",
         methods: &[
+            Method {
+                name: "connect",
+                gives: &[],
+                gives_any: false,
+            },
+            Method {
+                name: "peers",
+                gives: &[],
+                gives_any: false,
+            },
+            Method {
+                name: "localAddrs",
+                gives: &[],
+                gives_any: false,
+            },
         ],
     },
     Interface {
@@ -135,6 +398,21 @@ pub(super) const INTERFACES: &[Interface] = &[
             Method {
                 name: "ls",
                 gives: &[],
+                gives_any: false,
+            },
+            Method {
+                name: "get",
+                gives: &[0xfae35566baeb8f58],
+                gives_any: false,
+            },
+            Method {
+                name: "stat",
+                gives: &[],
+                gives_any: false,
+            },
+            Method {
+                name: "add",
+                gives: &[0xfeb3c444c7d7cfa2],
                 gives_any: false,
             },
         ],

@@ -95,7 +95,7 @@ impl Stack {
     ) -> Result<Option<Walked>, ContentError> {
         let overhead = limits.blocks.saturating_mul(CAR_OVERHEAD_BYTES);
         let limit = limits.bytes.saturating_add(overhead);
-        for place in &self.sources {
+        for place in self.sources.iter() {
             // Failures are reported; what is missing because of them is asked for again.
             let Ok(Some(stream)) = self.ask(place, |source| source.car(root, limit)) else {
                 continue;
@@ -135,6 +135,7 @@ impl Stack {
                 return Ok(taken.wanted.is_empty());
             };
             let Some(links) = links else { continue };
+            self.came(place, &block);
             self.local.put(&block)?;
             taken.keep(&block, links)?;
             if progress(taken.walked).is_break() {

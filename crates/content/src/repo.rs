@@ -1,0 +1,328 @@
+//! One store with all that belongs to it, by paths: what IPFS calls a repository, and what commands and
+//! capabilities are faces of.
+//!
+//! What is not here is looked for with others, in the order in which they were given, verified, and kept. A path is
+//! resolved name by name. What is added stays until it is not pinned and somebody collects the garbage; adding and
+//! pinning in one go leaves the garbage collector no moment in between.
+
+use std::ops::ControlFlow;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use cid::Cid;
+
+use crate::dag::{self, Limits, Resolved, Walked};
+use crate::directory::{self, Entry};
+use crate::gc;
+use crate::object::{Link, Object};
+use crate::pins::{self, Depth, Health, Namespace, Pin, Pins};
+use crate::read::{Cache, File};
+use crate::store::need;
+use crate::tree::Node;
+use crate::{
+    Block, BlockStore, Codec, ContentError, EmbeddedStore, Event, FetchHook, IpfsPath, Source,
+    Stack,
+};
+
+/// What the files that are open through one repository keep of what they have read, in bytes.
+const CACHE_BYTES: usize = 32 * 1024 * 1024;
+
+/// How long the removal of one block waits for those who are writing.
+const REMOVAL_PATIENCE: Duration = Duration::from_secs(1);
+
+/// A store and what belongs to it. Cheap to clone. Everything here may block, on the disk and on others.
+#[derive(Clone)]
+pub struct Repo {
+    embedded: Arc<EmbeddedStore>,
+    store: Arc<Stack>,
+    cache: Arc<Cache>,
+}
+
+/// Under which name something is pinned.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PinName {
+    /// The namespace that it is in; `None` for none.
+    pub namespace: Option<String>,
+    /// The name in it.
+    pub name: String,
+}
+
+impl Repo {
+    /// Opens the repository in a directory, which is made if it is not there, before `sources`. What happens while they
+    /// are asked is told to `report`.
+    ///
+    /// Errors: as [`EmbeddedStore::open`].
+    pub fn open(
+        path: &Path,
+        sources: Vec<Arc<dyn Source>>,
+        report: impl Fn(Event<'_>) + Send + Sync + 'static,
+    ) -> Result<Self, ContentError> {
+        let embedded = Arc::new(EmbeddedStore::open(path)?);
+        Ok(Self {
+            store: Arc::new(Stack::new(embedded.clone(), sources, report)),
+            embedded,
+            cache: Arc::new(Cache::new(CACHE_BYTES)),
+        })
+    }
+
+    /// The same repository for somebody whose blocks, added or fetched, go through what `wrap` makes of the local store.
+    pub fn with_local(
+        &self,
+        wrap: impl FnOnce(Arc<dyn BlockStore>) -> Arc<dyn BlockStore>,
+    ) -> Self {
+        let local = wrap(self.embedded.clone());
+        Self {
+            store: Arc::new(self.store.with_local(local)),
+            ..self.clone()
+        }
+    }
+
+    /// The local store before those of others.
+    pub fn store(&self) -> &Arc<Stack> {
+        &self.store
+    }
+
+    /// The local store.
+    pub fn embedded(&self) -> &Arc<EmbeddedStore> {
+        &self.embedded
+    }
+
+    /// The path with its mutable parts resolved.
+    ///
+    /// Errors: [`ContentError::PathInvalid`].
+    pub fn resolve_path(&self, path: &str) -> Result<IpfsPath, ContentError> {
+        path.parse()
+    }
+
+    /// The CID at the end of a path.
+    ///
+    /// Errors: [`ContentError::PathInvalid`], [`ContentError::NameNotFound`], [`ContentError::NotADirectory`] and
+    /// the refusals of content.
+    pub fn resolve(&self, path: &str) -> Result<Cid, ContentError> {
+        let path = self.resolve_path(path)?;
+        directory::resolve(&*self.store, path.root(), path.names())
+    }
+
+    /// The last block on a path through nodes of any codec, and what is left of the path inside it.
+    ///
+    /// Errors: as [`dag::resolve`].
+    pub fn resolve_in(&self, path: &str) -> Result<Resolved, ContentError> {
+        dag::resolve(&*self.store, &self.resolve_path(path)?)
+    }
+
+    /// The value at the end of a path, in dag-json or dag-cbor, and where it is.
+    ///
+    /// Errors: as [`dag::get_json`].
+    pub fn value(&self, path: &str, output: Codec) -> Result<(Resolved, Vec<u8>), ContentError> {
+        let path = self.resolve_path(path)?;
+        let resolved = dag::resolve(&*self.store, &path)?;
+        let json = dag::get_json(&*self.store, &path)?;
+        let value = match output {
+            Codec::DagJson => json.into_bytes(),
+            output => dag::convert(Codec::DagJson, json.as_bytes(), output)?
+                .bytes()
+                .to_vec(),
+        };
+        Ok((resolved, value))
+    }
+
+    /// What is at the end of a path: a file and its size, a directory, or a link.
+    ///
+    /// Errors: as [`Repo::resolve`].
+    pub fn stat(&self, path: &str) -> Result<(Cid, Node), ContentError> {
+        let cid = self.resolve(path)?;
+        Ok((cid, directory::stat(&*self.store, &cid)?))
+    }
+
+    /// The file at the end of a path.
+    ///
+    /// Errors: as [`Repo::resolve`], and [`ContentError::NotAFile`].
+    pub fn file(&self, path: &str) -> Result<File, ContentError> {
+        self.file_of(&self.resolve(path)?)
+    }
+
+    /// The file of this CID. Errors: as [`File::open`].
+    pub fn file_of(&self, cid: &Cid) -> Result<File, ContentError> {
+        File::open_with(self.store.clone(), self.cache.clone(), cid)
+    }
+
+    /// The entries of the directory at the end of a path, in the order of their names.
+    ///
+    /// Errors: as [`Repo::resolve`].
+    pub fn list(&self, path: &str) -> Result<Vec<Entry>, ContentError> {
+        self.list_of(&self.resolve(path)?)
+    }
+
+    /// The entries of the directory of this CID. Errors: as [`directory::list`].
+    pub fn list_of(&self, cid: &Cid) -> Result<Vec<Entry>, ContentError> {
+        directory::list(&*self.store, cid)
+    }
+
+    /// What a directory has under a name. Errors: as [`directory::resolve`].
+    pub fn child(&self, directory: &Cid, name: &str) -> Result<(Cid, Node), ContentError> {
+        let cid = directory::resolve(&*self.store, directory, &[name])?;
+        Ok((cid, directory::stat(&*self.store, &cid)?))
+    }
+
+    /// The block at the end of a path.
+    ///
+    /// Errors: as [`Repo::resolve_in`], and [`ContentError::BlockMissing`].
+    pub fn block(&self, path: &str) -> Result<Block, ContentError> {
+        need(&*self.store, &self.resolve_in(path)?.cid)
+    }
+
+    /// Whether a block is here, without asking anybody.
+    pub fn has_local(&self, cid: &Cid) -> Result<bool, ContentError> {
+        self.embedded.has(cid)
+    }
+
+    /// Keeps a block, pinned if that is asked for. Errors: what the store answers, and as [`Repo::pin`].
+    pub fn put_block(&self, block: &Block, pin: Option<&PinName>) -> Result<(), ContentError> {
+        let writing = self.embedded.writing()?;
+        self.store.put(block)?;
+        match pin {
+            Some(pin) => self.keep(&writing, pin, block.cid(), Depth::Recursive),
+            None => Ok(()),
+        }
+    }
+
+    /// Removes a block from the local store. Errors: as [`gc::remove`].
+    pub fn remove_block(&self, cid: &Cid) -> Result<(), ContentError> {
+        gc::remove(&self.embedded, cid, REMOVAL_PATIENCE)
+    }
+
+    /// The node of dag-pb at the end of a path.
+    ///
+    /// Errors: as [`Repo::block`] and [`Object::decode`].
+    pub fn object(&self, path: &str) -> Result<(Cid, Object), ContentError> {
+        let cid = self.resolve(path)?;
+        Ok((cid, self.object_of(&cid)?))
+    }
+
+    /// The node of dag-pb of this CID. Errors: as [`Repo::object`].
+    pub fn object_of(&self, cid: &Cid) -> Result<Object, ContentError> {
+        Object::decode(&need(&*self.store, cid)?)
+    }
+
+    /// Keeps a node of dag-pb. Errors: as [`Object::encode`], and what the store answers.
+    pub fn put_object(&self, object: &Object) -> Result<Cid, ContentError> {
+        let block = object.encode()?;
+        self.store.put(&block)?;
+        Ok(*block.cid())
+    }
+
+    /// A link to a block, with the size of all that is below it, as far as its own links tell it.
+    ///
+    /// Errors: [`ContentError::BlockMissing`], and the refusals of content.
+    pub fn link(&self, name: &str, cid: &Cid) -> Result<Link, ContentError> {
+        let block = need(&*self.store, cid)?;
+        let bytes = match Codec::of(cid)? {
+            Codec::DagPb => Object::decode(&block)?.dag_bytes(&block),
+            _ => block.bytes().len() as u64,
+        };
+        Ok(Link {
+            name: name.to_owned(),
+            bytes,
+            cid: *cid,
+        })
+    }
+
+    /// Fetches everything below `cid`, unless `depth` says the block alone, and pins it.
+    ///
+    /// Errors: as [`Stack::fetch`], and [`PinError`](pins::PinError) for names.
+    pub fn pin(
+        &self,
+        cid: &Cid,
+        depth: Depth,
+        name: &PinName,
+        progress: &FetchHook<'_>,
+    ) -> Result<Walked, ContentError> {
+        let writing = self.embedded.writing()?;
+        let walked = match depth {
+            Depth::Recursive => self.store.fetch(cid, &Limits::default(), progress)?,
+            Depth::Direct => {
+                let block = need(&*self.store, cid)?;
+                Walked {
+                    blocks: 1,
+                    bytes: block.bytes().len() as u64,
+                }
+            }
+        };
+        self.keep(&writing, name, cid, depth)?;
+        Ok(walked)
+    }
+
+    /// As [`Repo::pin`], for something that is added; nobody is told how far it is.
+    pub fn pin_added(&self, cid: &Cid, name: &PinName) -> Result<(), ContentError> {
+        let quiet = |_: Walked| ControlFlow::Continue(());
+        self.pin(cid, Depth::Recursive, name, &quiet).map(drop)
+    }
+
+    fn keep(
+        &self,
+        writing: &crate::Writing,
+        name: &PinName,
+        cid: &Cid,
+        depth: Depth,
+    ) -> Result<(), ContentError> {
+        let pin = Pin {
+            name: name.name.clone(),
+            cid: *cid,
+            depth,
+        };
+        match self.namespace(name.namespace.as_deref())? {
+            Some(namespace) => namespace.add(writing, &pin),
+            None => self.pins().add(writing, &pin),
+        }
+    }
+
+    /// The pins of a namespace, or all: in the order of their names.
+    ///
+    /// Errors: [`PinError`](pins::PinError), [`ContentError::Io`].
+    pub fn pins_in(&self, namespace: Option<&str>) -> Result<Vec<Pin>, ContentError> {
+        match self.namespace(namespace)? {
+            Some(namespace) => namespace.list(),
+            None => self.pins().list(),
+        }
+    }
+
+    /// Removes a pin. Errors: [`PinError::NotPinned`](pins::PinError::NotPinned).
+    pub fn unpin(&self, cid: &Cid, name: &PinName) -> Result<(), ContentError> {
+        match self.namespace(name.namespace.as_deref())? {
+            Some(namespace) => namespace.remove(&name.name, cid),
+            None => self.pins().remove(&name.name, cid),
+        }
+    }
+
+    /// The first pin of a namespace, or of all, that is of this CID itself.
+    pub fn kept_by(&self, namespace: Option<&str>, cid: &Cid) -> Result<Option<Pin>, ContentError> {
+        let pins = self.pins_in(namespace)?;
+        Ok(pins.into_iter().find(|pin| pin.cid.hash() == cid.hash()))
+    }
+
+    /// A pin of this CID. Errors: [`PinError::NotPinned`](pins::PinError::NotPinned).
+    pub fn pin_of(&self, namespace: Option<&str>, cid: &Cid) -> Result<Pin, ContentError> {
+        let found = self.kept_by(namespace, cid)?;
+        found.ok_or_else(|| {
+            pins::PinError::NotPinned {
+                name: "".into(),
+                cid: *cid,
+            }
+            .into()
+        })
+    }
+
+    /// Reads everything that a pin keeps, here alone. Errors: as [`pins::verify`].
+    pub fn verify(&self, pin: &Pin) -> Result<Health, ContentError> {
+        pins::verify(&*self.embedded, pin, &Limits::default())
+    }
+
+    fn pins(&self) -> Pins {
+        self.embedded.pins()
+    }
+
+    fn namespace(&self, name: Option<&str>) -> Result<Option<Namespace>, ContentError> {
+        name.map(|name| self.pins().namespace(name)).transpose()
+    }
+}

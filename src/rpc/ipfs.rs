@@ -1,0 +1,250 @@
+//! `ipfs`: the node's content, its pins, names and topics, one file an API.
+//!
+//! Every face of one session shares a desk: what the holder may name, where its calls may block, and whose budget
+//! pays for what it adds. The faces ask it before they do anything.
+
+mod adder;
+mod block;
+mod dag;
+mod key;
+mod name;
+mod node;
+mod object;
+mod pin;
+mod pubsub;
+mod routing;
+mod stream;
+mod swarm;
+mod unixfs;
+
+use std::sync::Arc;
+
+use capnp::capability::Rc;
+use cell::{Budget, Charge, Resource};
+use content::{Cid, ContentError, Repo};
+use schema::ipfs_capnp::client;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use super::byte_stream::{ByteStream, Carrier};
+use crate::ipfs::{Ipfs, Metered, Places, Scope, ScopeError};
+use crate::vats::Spawner;
+
+/// The most bytes of content that one message carries, 1 MiB, as with streams.
+const MAX_INLINE_BYTES: u64 = super::byte_stream::MAX_READ_BYTES as u64;
+
+/// Topics that one holder may be subscribed to at a time.
+const MAX_SUBSCRIPTIONS: usize = 16;
+
+/// CARs that one holder may have on their way at a time. Each remembers which blocks have passed.
+const MAX_CARS: usize = 4;
+
+/// One holder's access to content.
+pub struct Desk {
+    ipfs: Arc<Ipfs>,
+    repo: Repo,
+    scope: Scope,
+    places: Places,
+    subscriptions: Arc<Semaphore>,
+    cars: Arc<Semaphore>,
+    budget: Budget,
+    spawner: Spawner,
+}
+
+/// What a holder brings along.
+pub struct Holder {
+    /// What its streams count in.
+    pub budget: Budget,
+    /// What it adds counts here.
+    pub added: Arc<Charge>,
+    /// Whose tasks its subscriptions are.
+    pub spawner: Spawner,
+}
+
+/// The content of a node, as this holder may use it.
+pub fn client(ipfs: Arc<Ipfs>, scope: Scope, holder: Holder) -> client::Client {
+    let Holder {
+        budget,
+        added,
+        spawner,
+    } = holder;
+    let repo = ipfs.repo();
+    let repo = repo.with_local(|local| Arc::new(Metered::new(local, added)));
+    let desk = Rc::new(Desk {
+        places: ipfs.places(),
+        repo,
+        ipfs,
+        scope,
+        subscriptions: Arc::new(Semaphore::new(MAX_SUBSCRIPTIONS)),
+        cars: Arc::new(Semaphore::new(MAX_CARS)),
+        budget,
+        spawner,
+    });
+    super::client(Rc::new(Client { desk }))
+}
+
+impl Desk {
+    /// Reads at a path.
+    async fn read<T: Send + 'static>(
+        &self,
+        call: &str,
+        path: capnp::text::Reader<'_>,
+        work: impl FnOnce(&Repo, &str) -> Result<T, ContentError> + Send + 'static,
+    ) -> capnp::Result<T> {
+        let path = path.to_str()?.to_owned();
+        self.scope.reads(&path).map_err(out_of_scope(call))?;
+        self.run(call, move |repo| work(repo, &path)).await
+    }
+
+    /// Changes something.
+    async fn change<T: Send + 'static>(
+        &self,
+        call: &str,
+        work: impl FnOnce(&Repo) -> Result<T, ContentError> + Send + 'static,
+    ) -> capnp::Result<T> {
+        self.may_change(call)?;
+        self.run(call, work).await
+    }
+
+    /// Does what the scope has been asked about.
+    async fn run<T: Send + 'static>(
+        &self,
+        call: &str,
+        work: impl FnOnce(&Repo) -> Result<T, ContentError> + Send + 'static,
+    ) -> capnp::Result<T> {
+        let repo = self.repo.clone();
+        let done = self.places.run(move || work(&repo)).await;
+        done.map_err(|error| failed(call, error))
+    }
+
+    fn may_change(&self, call: &str) -> capnp::Result<()> {
+        self.scope.changes().map_err(out_of_scope(call))
+    }
+
+    /// Checks that more than what is below paths may be seen.
+    fn may_reach_beyond(&self, call: &str) -> capnp::Result<()> {
+        self.scope.reaches_beyond().map_err(out_of_scope(call))
+    }
+
+    /// A place for a CAR.
+    fn car(&self, call: &str) -> capnp::Result<OwnedSemaphorePermit> {
+        let place = self.cars.clone().try_acquire_owned();
+        place.map_err(|_| {
+            capnp::Error::overloaded(format!(
+                "{call}: limit: {MAX_CARS} CARs are on their way; wait for one to end"
+            ))
+        })
+    }
+
+    /// A stream that counts in the holder's budget.
+    fn stream<C: Carrier>(
+        &self,
+        call: &str,
+        carrier: C,
+    ) -> capnp::Result<schema::system_capnp::byte_stream::Client> {
+        let counted = self.budget.charge(Resource::Streams, 1);
+        let counted = counted.map_err(|error| failed(call, error))?;
+        Ok(super::client(Rc::new(ByteStream::new(carrier, counted))))
+    }
+}
+
+fn out_of_scope(call: &str) -> impl FnOnce(ScopeError) -> capnp::Error {
+    let call = call.to_owned();
+    move |error| failed(&call, error)
+}
+
+/// An error that names the call.
+fn failed(call: &str, error: impl std::fmt::Display) -> capnp::Error {
+    capnp::Error::failed(format!("{call}: {error}"))
+}
+
+/// A CID that a caller gives in its binary form.
+fn cid(call: &str, bytes: &[u8]) -> capnp::Result<Cid> {
+    content::cid_from_bytes(bytes).map_err(|error| failed(call, error))
+}
+
+/// The face that gives the others.
+struct Client {
+    desk: Rc<Desk>,
+}
+
+macro_rules! apis {
+    ($($method:ident $params:ident $results:ident $api:path;)*) => {$(
+        async fn $method(
+            self: Rc<Self>,
+            _params: client::$params,
+            mut results: client::$results,
+        ) -> capnp::Result<()> {
+            let face = $api(self.desk.clone());
+            results.get().set_api(super::client(Rc::new(face)));
+            Ok(())
+        }
+    )*};
+}
+
+impl client::Server for Client {
+    apis! {
+        unixfs UnixfsParams UnixfsResults unixfs::UnixFs;
+        block BlockParams BlockResults block::Block;
+        dag DagParams DagResults dag::Dag;
+        name NameParams NameResults name::Name;
+        key KeyParams KeyResults key::Key;
+        pin PinParams PinResults pin::Pin;
+        object ObjectParams ObjectResults object::Object;
+        swarm SwarmParams SwarmResults swarm::Swarm;
+        pub_sub PubSubParams PubSubResults pubsub::PubSub::new;
+        routing RoutingParams RoutingResults routing::Routing;
+    }
+
+    async fn resolve_path(
+        self: Rc<Self>,
+        params: client::ResolvePathParams,
+        mut results: client::ResolvePathResults,
+    ) -> capnp::Result<()> {
+        let path = params.get()?.get_path()?;
+        let resolve = |repo: &Repo, path: &str| repo.resolve_path(path);
+        let resolved = self.desk.read("resolvePath", path, resolve).await?;
+        results.get().set_path(resolved.to_string());
+        Ok(())
+    }
+
+    async fn resolve_node(
+        self: Rc<Self>,
+        params: client::ResolveNodeParams,
+        mut results: client::ResolveNodeResults,
+    ) -> capnp::Result<()> {
+        let path = params.get()?.get_path()?;
+        let resolve = |repo: &Repo, path: &str| repo.resolve(path);
+        let cid = self.desk.read("resolveNode", path, resolve).await?;
+        results.get().set_cid(&cid.to_bytes());
+        Ok(())
+    }
+
+    async fn attenuate(
+        self: Rc<Self>,
+        params: client::AttenuateParams,
+        mut results: client::AttenuateResults,
+    ) -> capnp::Result<()> {
+        let params = params.get()?;
+        let desk = &*self.desk;
+        let scope = desk.scope.attenuate(
+            params.get_read_only(),
+            params.get_subtree()?.to_str()?,
+            params.get_pins()?.to_str()?,
+        );
+        let desk = Desk {
+            ipfs: desk.ipfs.clone(),
+            repo: desk.repo.clone(),
+            scope: scope.map_err(out_of_scope("attenuate"))?,
+            places: desk.places.clone(),
+            subscriptions: desk.subscriptions.clone(),
+            cars: desk.cars.clone(),
+            budget: desk.budget.clone(),
+            spawner: desk.spawner.clone(),
+        };
+        let desk = Rc::new(desk);
+        results
+            .get()
+            .set_ipfs(super::client(Rc::new(Client { desk })));
+        Ok(())
+    }
+}

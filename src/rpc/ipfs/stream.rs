@@ -1,0 +1,195 @@
+//! What a `ByteStream` of content is over, a file or a CAR that is made as it is read; and a stream of somebody else's
+//! that is read here.
+//!
+//! Nothing is read ahead of whoever reads, and no thread waits for them. One piece of work goes on at a time for each
+//! stream; an error ends it, and is told again to whoever asks again, so that no end is taken for a whole. A thread
+//! that waits for somebody else's stream waits for a bounded time.
+
+use std::io::{self, Read};
+use std::time::Duration;
+
+use bytes::{Buf, Bytes};
+use content::ContentError;
+use content::read::File;
+use schema::system_capnp::byte_stream::Client;
+use tokio::sync::{Mutex, mpsc};
+
+use super::failed;
+use crate::ipfs::Places;
+use crate::rpc::byte_stream::{self, Carrier};
+
+/// What gives bytes, and may block while it does.
+type Source = Box<dyn FnMut(usize) -> Result<Bytes, ContentError> + Send>;
+
+/// Content that is read.
+pub struct Reading {
+    places: Places,
+    state: Mutex<State>,
+}
+
+enum State {
+    Open(Source),
+    /// Out for a piece of work. Left so by a read that was given up.
+    Away,
+    Failed(String),
+    Closed,
+}
+
+impl Reading {
+    /// What `source` gives, until it gives nothing.
+    pub fn new(
+        places: Places,
+        source: impl FnMut(usize) -> Result<Bytes, ContentError> + Send + 'static,
+    ) -> Self {
+        Self {
+            places,
+            state: Mutex::new(State::Open(Box::new(source))),
+        }
+    }
+
+    /// So many bytes of a file, from an offset on.
+    pub fn file(places: Places, file: File, mut offset: u64, mut left: u64) -> Self {
+        Self::new(places, move |max_bytes| {
+            let wanted = usize::try_from(left).unwrap_or(usize::MAX).min(max_bytes);
+            let mut buffer = vec![0; wanted];
+            let read = file.read_at(offset, &mut buffer)?;
+            buffer.truncate(read);
+            offset = offset.saturating_add(read as u64);
+            left = left.saturating_sub(read as u64);
+            Ok(buffer.into())
+        })
+    }
+}
+
+impl Carrier for Reading {
+    async fn read(&self, max_bytes: usize) -> capnp::Result<Bytes> {
+        let mut state = self.state.lock().await;
+        let mut source = match std::mem::replace(&mut *state, State::Away) {
+            State::Open(source) => source,
+            State::Closed => {
+                *state = State::Closed;
+                return Ok(Bytes::new());
+            }
+            State::Failed(why) => {
+                let error = failed("read", &why);
+                *state = State::Failed(why);
+                return Err(error);
+            }
+            State::Away => {
+                return Err(failed(
+                    "read",
+                    "an earlier read of this stream was given up half-way",
+                ));
+            }
+        };
+        let read = self.places.run(move || {
+            let bytes = source(max_bytes)?;
+            Ok((source, bytes))
+        });
+        match read.await {
+            Ok((_, bytes)) if bytes.is_empty() => {
+                *state = State::Closed;
+                Ok(bytes)
+            }
+            Ok((source, bytes)) => {
+                *state = State::Open(source);
+                Ok(bytes)
+            }
+            Err(error) => {
+                let why = error.to_string();
+                let error = failed("read", &why);
+                *state = State::Failed(why);
+                Err(error)
+            }
+        }
+    }
+
+    async fn write(&self, _data: &[u8]) -> capnp::Result<()> {
+        Err(byte_stream::for_reading_only())
+    }
+
+    async fn close(&self) -> capnp::Result<()> {
+        *self.state.lock().await = State::Closed;
+        Ok(())
+    }
+}
+
+/// How long whoever is read from may take for the next bytes.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Pieces that wait to be read, of 1 MiB at most that are asked for.
+const QUEUED: usize = 2;
+
+/// What is asked for at a time.
+const PIECE_BYTES: u32 = 256 * 1024;
+
+enum Piece {
+    Bytes(Bytes),
+    End,
+}
+
+/// A pipe from a task that waits for somebody else to a thread that reads.
+pub fn pipe() -> (Feeder, Fed) {
+    let (pieces, queue) = mpsc::channel(QUEUED);
+    let fed = Fed {
+        queue,
+        current: Bytes::new(),
+        over: false,
+    };
+    (Feeder { pieces }, fed)
+}
+
+/// The end that is written to.
+pub struct Feeder {
+    pieces: mpsc::Sender<Piece>,
+}
+
+impl Feeder {
+    /// Reads a stream to its end. Returns early when nobody reads any more.
+    pub async fn feed(self, stream: Client) -> capnp::Result<()> {
+        loop {
+            let mut request = stream.read_request();
+            request.get().set_max_bytes(PIECE_BYTES);
+            let answer = tokio::time::timeout(PATIENCE, request.send().promise).await;
+            let answer = answer.map_err(|_| {
+                let secs = PATIENCE.as_secs();
+                capnp::Error::failed(format!("the stream gave nothing for {secs} seconds"))
+            })??;
+            let bytes = Bytes::copy_from_slice(answer.get()?.get_data()?);
+            drop(answer);
+            let piece = match bytes.is_empty() {
+                true => Piece::End,
+                false => Piece::Bytes(bytes),
+            };
+            let over = matches!(piece, Piece::End);
+            if self.pieces.send(piece).await.is_err() || over {
+                return Ok(());
+            }
+        }
+    }
+}
+
+/// The end that is read.
+pub struct Fed {
+    queue: mpsc::Receiver<Piece>,
+    current: Bytes,
+    over: bool,
+}
+
+/// An end is an end only if it was told: one that comes because the other side has gone is an error.
+impl Read for Fed {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        while self.current.is_empty() && !self.over {
+            match self.queue.blocking_recv() {
+                Some(Piece::Bytes(bytes)) => self.current = bytes,
+                Some(Piece::End) => self.over = true,
+                None => return Err(io::ErrorKind::UnexpectedEof.into()),
+            }
+        }
+        let count = buffer.len().min(self.current.len());
+        if let Some(free) = buffer.get_mut(..count) {
+            self.current.copy_to_slice(free);
+        }
+        Ok(count)
+    }
+}
