@@ -8,7 +8,7 @@
 //! `dag/export` and `dag/import` (a whole DAG as a CAR, in one request), `pin/add`, `pin/rm`, `pin/ls`.
 //!
 //! Kubo tells "there is none" from other errors by its words alone, so these words are looked for
-//! ([`ABSENT`], [`NOT_PINNED`]); should they change, an absence turns into an error, never an error
+//! (`ABSENT`, `NOT_PINNED`); should they change, an absence turns into an error, never an error
 //! into an absence.
 
 mod answers;

@@ -74,7 +74,9 @@ pub enum Event<'a> {
     },
 }
 
-/// One store of our own before any number of others'. See the [module](self).
+/// One store of our own before any number of others'. The first that has a block gives it, verified, and
+/// what came from another is kept; one that lies, fails or is not there is named in an [`Event`], and the
+/// next is asked.
 ///
 /// A call lasts as long as the sources take one after the other, each within its own deadlines.
 pub struct Stack {

@@ -11,8 +11,8 @@ use content::dag::Limits;
 use content::kubo::Roots;
 use content::remote::Deadlines;
 use content::{
-    Block, BlockStore, Cid, CidVersion, ContentError, EmbeddedStore, GatewayStore, KuboStore,
-    MemoryStore, Source, Stack, car, export,
+    Block, BlockStore, Cid, CidVersion, ContentError, EmbeddedStore, Event, GatewayStore,
+    KuboStore, MemoryStore, Source, Stack, car, export,
 };
 
 use crate::corpus::{self, Item};
@@ -61,13 +61,16 @@ fn car_of(store: &dyn BlockStore, root: &Cid) -> Vec<u8> {
     car
 }
 
+/// For a [`Stack`] whose sources are all sound.
+pub fn no_trouble(event: Event<'_>) {
+    assert!(matches!(event, Event::Came { .. }), "{event:?}");
+}
+
 /// Fetches `root` from `source` into an empty store, and compares what is in it with `item`.
 fn assert_reads(item: &Item, root: &Cid, source: Arc<dyn Source>) {
     let scratch = tempfile::tempdir().unwrap();
     let local = Arc::new(EmbeddedStore::open(&scratch.path().join("store")).unwrap());
-    let stack = Stack::new(local.clone(), vec![source], |event| {
-        assert!(matches!(event, content::Event::Came { .. }), "{event:?}")
-    });
+    let stack = Stack::new(local.clone(), vec![source], no_trouble);
     stack
         .fetch(root, &Limits::default(), &|_| ControlFlow::Continue(()))
         .unwrap();

@@ -186,7 +186,7 @@ fn answer(client: &mut TcpStream, upstream: &mut TcpStream, mode: Mode) -> std::
             Mode::Trickle => {
                 for byte in piece {
                     client.write_all(std::slice::from_ref(byte))?;
-                    std::thread::sleep(Duration::from_millis(20));
+                    std::thread::sleep(Duration::from_millis(100));
                 }
                 continue;
             }

@@ -44,7 +44,7 @@ impl Stack {
     /// `progress` is told after each block, by whichever thread brought it.
     ///
     /// Errors: [`ContentError::BlockMissing`] if nobody has a block, [`ContentError::NoSource`] if nobody
-    /// gave one and somebody failed, [`DagError`] for what passes `limits`, the refusals of [`links`],
+    /// gave one and somebody failed, [`crate::dag::DagError`] for what passes `limits`, the refusals of [`crate::dag::links()`],
     /// [`ContentError::Cancelled`], and those of our own store. What came before an error stays, so that
     /// trying again asks for the rest.
     pub fn fetch(
