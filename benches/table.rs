@@ -17,6 +17,8 @@
 #[rustfmt::skip]
 #[path = "../crates/vat/tests/vat/lab_capnp.rs"]
 mod lab_capnp;
+#[path = "table/image.rs"]
+mod image;
 #[allow(dead_code)]
 #[path = "../crates/vat/tests/vat/lab.rs"]
 mod lab;
@@ -79,7 +81,7 @@ fn main() {
 
 type Row = fn(&tokio::runtime::Runtime) -> Vec<Line>;
 
-const ROWS: [(&str, Row); 7] = [
+const ROWS: [(&str, Row); 8] = [
     ("load", load),
     ("spawn", spawn),
     ("rpc", rpc::rows),
@@ -87,6 +89,7 @@ const ROWS: [(&str, Row); 7] = [
     ("stream", stream),
     ("idle", idle),
     ("process", process),
+    ("image", image::rows),
 ];
 
 struct Line {

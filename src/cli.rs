@@ -5,12 +5,20 @@
 //! says what to do, and exit code 1; with `-v` what caused it stands below. A command line that
 //! makes no sense is refused by clap with exit code 2. `ww run` ends with the guest's code.
 
+mod add;
 mod build;
+mod car;
+mod cat;
 mod completions;
+mod content;
+mod gc;
+mod get;
 mod init;
 mod inspect;
 mod layers;
 mod log;
+mod ls;
+mod pin;
 mod push;
 mod run;
 mod sdk;
@@ -41,6 +49,7 @@ From nothing to a published program:
 
 More:
   ww inspect my-app                # what it can do, before it does anything
+  ww ls CID; ww cat CID/etc/motd   # look at what is published
   ww run my-app --grant host       # let it reach other nodes
   ww run base my-app -- --flag     # my-app on top of base; --flag is for the program
   RUST_LOG=ww=debug ww run         # what the node is doing, on standard error
@@ -65,6 +74,13 @@ enum Command {
     Run(run::RunArgs),
     Push(push::PushArgs),
     Inspect(inspect::InspectArgs),
+    Add(add::AddArgs),
+    Cat(cat::CatArgs),
+    Ls(ls::LsArgs),
+    Get(get::GetArgs),
+    Pin(pin::PinArgs),
+    Gc(gc::GcArgs),
+    Car(car::CarArgs),
     Completions(completions::CompletionsArgs),
     /// What `ww run` starts to compile a component, so that a hostile one can be stopped
     #[command(hide = true)]
@@ -94,6 +110,13 @@ fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
         Command::Run(args) => on_runtime(run::run(args))?,
         Command::Push(args) => on_runtime(push::run(args))?,
         Command::Inspect(args) => on_runtime(inspect::run(args))?,
+        Command::Add(args) => on_runtime(add::run(args))?,
+        Command::Cat(args) => on_runtime(cat::run(args))?,
+        Command::Ls(args) => on_runtime(ls::run(args))?,
+        Command::Get(args) => on_runtime(get::run(args))?,
+        Command::Pin(args) => on_runtime(pin::run(args))?,
+        Command::Gc(args) => on_runtime(gc::run(args))?,
+        Command::Car(args) => on_runtime(car::run(args))?,
         Command::Completions(args) => completions::run(&args)?,
         Command::CompileComponent => return Ok(cell::compile_main()),
     };

@@ -4,12 +4,14 @@
 //! Both are directories of the host's that no image can reach, held to the cell's budget.
 
 use std::fs;
-use std::io;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use cell::{Budget, Charge, Exhausted, Resource, Writable, WritableError};
+use content::tree::Node;
+use image::Image;
 use tempfile::TempDir;
 
 /// How often the removal of a `/tmp` is tried. It fails while the process has no file descriptors left, or the disk
@@ -19,6 +21,9 @@ const ATTEMPTS: u32 = 6;
 /// The pause after the first attempt, which doubles with each further one: a second and a half in all, for which the
 /// end of the cell is not told.
 const PAUSE: Duration = Duration::from_millis(50);
+
+/// How much of a file is copied at a time, in bytes: a chunk of a published one.
+const COPY_BYTES: usize = 256 * 1024;
 
 /// A cell's `/tmp`.
 pub struct Tmp {
@@ -131,8 +136,8 @@ pub struct Var {
     pub environment: String,
     /// Where a new one is put together: on the same file system, and swept after a run that was killed.
     pub scratch: PathBuf,
-    /// The image's own `var`, if it has one.
-    pub seed: PathBuf,
+    /// The image, which may have a `var` of its own.
+    pub seed: Arc<Image>,
 }
 
 impl Var {
@@ -169,7 +174,9 @@ impl Var {
         let new = tempfile::Builder::new()
             .prefix("var-")
             .tempdir_in(&self.scratch)?;
-        copy(&self.seed, new.path())?;
+        if let Some(var) = self.seed.child(image::ROOT, "var") {
+            copy(&self.seed, var, new.path())?;
+        }
         match fs::rename(new.path(), directory) {
             // Another run of the same environment was first.
             Err(_) if directory.exists() => Ok(()),
@@ -183,30 +190,43 @@ impl Var {
     }
 }
 
-/// Copies what is in a directory, if it is there: files, directories, and links as links.
-fn copy(from: &Path, to: &Path) -> io::Result<()> {
-    let mut ahead = vec![(from.to_owned(), to.to_owned())];
-    while let Some((from, to)) = ahead.pop() {
-        let entries = match fs::read_dir(&from) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-            entries => entries?,
-        };
-        for entry in entries {
-            let entry = entry?;
-            let (source, target) = (entry.path(), to.join(entry.file_name()));
-            let kind = entry.file_type()?;
-            if kind.is_dir() {
-                fs::create_dir(&target)?;
-                ahead.push((source, target));
-            } else if kind.is_symlink() {
-                std::os::unix::fs::symlink(fs::read_link(source)?, target)?;
-            } else {
-                // Not its permissions: an image's files are read-only, and these are to be written.
-                fs::write(target, fs::read(source)?)?;
+/// Copies what is in a directory of the image: files, directories, and links as links.
+fn copy(image: &Image, directory: u64, to: &Path) -> io::Result<()> {
+    let mut ahead = vec![(directory, to.to_owned())];
+    while let Some((directory, to)) = ahead.pop() {
+        let mut entries = (0..).map_while(|index| image.child_at(directory, index));
+        entries.try_for_each(|(name, number)| {
+            let target = to.join(name);
+            match image.node(number) {
+                Some(Node::Directory) => {
+                    fs::create_dir(&target)?;
+                    ahead.push((number, target));
+                    Ok(())
+                }
+                Some(Node::Link { target: says }) => std::os::unix::fs::symlink(says, target),
+                Some(Node::File { .. }) => copy_file(image, number, &target),
+                None => Ok(()),
             }
-        }
+        })?;
     }
     Ok(())
+}
+
+fn copy_file(image: &Image, number: u64, to: &Path) -> io::Result<()> {
+    let file = image.open(number).map_err(io::Error::other)?;
+    let mut copy = fs::File::create_new(to)?;
+    let mut buffer = vec![0; COPY_BYTES];
+    let mut offset = 0_u64;
+    loop {
+        let read = file
+            .read_at(offset, &mut buffer)
+            .map_err(io::Error::other)?;
+        match buffer.get(..read) {
+            Some(piece) if !piece.is_empty() => copy.write_all(piece)?,
+            _ => return Ok(()),
+        }
+        offset = offset.saturating_add(read as u64);
+    }
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@
 //! the [`vats`], the threads that carry Cap'n Proto. Its [`grants`] become a [`session`] there, one for each
 //! [`epoch`]; the [`rpc`] modules are the thin faces that the cell sees, and [`audit`] is told what it does with
 //! them. [`socket`] hands the same to programs beside the node. [`terminal`] joins the first cell to the operator's terminal, and [`home`] says where a
-//! node keeps what outlives it. The [`descriptors`] of the process are shared by all of them.
+//! node keeps what outlives it. The [`root`] of a cell is the image, and [`files`] has what it may write to. The [`descriptors`] of the process are shared by all of them.
 //!
 //! What a capability *does* is never here: it is an object of the crate that knows the subject.
 
@@ -19,6 +19,7 @@ pub mod grants;
 pub mod home;
 pub mod ipfs;
 pub mod node;
+pub mod root;
 pub mod rpc;
 pub mod scratch;
 pub mod session;

@@ -41,6 +41,12 @@ impl Scratch {
         })
     }
 
+    /// What it is called in its place: nobody else who is alive is called so.
+    pub fn name(&self) -> String {
+        let name = self.directory.path().file_name();
+        name.unwrap_or_default().to_string_lossy().into_owned()
+    }
+
     /// Where it is.
     pub fn path(&self) -> &Path {
         self.directory.path()

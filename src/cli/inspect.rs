@@ -10,8 +10,8 @@ use anyhow::{Context, bail};
 use cell::Inspection;
 use serde_json::json;
 use ww::home::Home;
-use ww::scratch::Scratch;
 
+use super::content::{SourceArgs, Told};
 use super::layers;
 
 /// The largest file that is read as a component, 64 MiB, as when it is run.
@@ -36,14 +36,17 @@ pub struct InspectArgs {
     /// Print JSON
     #[arg(long)]
     json: bool,
+
+    #[command(flatten)]
+    sources: SourceArgs,
 }
 
 /// Runs the command.
 pub async fn run(args: InspectArgs) -> anyhow::Result<u8> {
     let home = Home::open()?;
-    let path = args.path.clone();
+    let (path, sources) = (args.path.clone(), args.sources.clone());
     let read = tokio::task::spawn_blocking(move || {
-        let wasm = read(&path, &home)?;
+        let wasm = read(&path, &sources, &home)?;
         anyhow::Ok(cell::inspect(&wasm)?)
     });
     let inspection = read.await.context("reading was interrupted")??;
@@ -55,11 +58,11 @@ pub async fn run(args: InspectArgs) -> anyhow::Result<u8> {
     Ok(0)
 }
 
-fn read(path: &Path, home: &Home) -> anyhow::Result<Vec<u8>> {
+fn read(path: &Path, sources: &SourceArgs, home: &Home) -> anyhow::Result<Vec<u8>> {
     if path.starts_with("/ipfs") {
-        let scratch = Scratch::new(&home.run()?)?;
-        let (_, wasm) = layers::merge(&[path.to_owned()], scratch.path(), &home.store()?)?;
-        return Ok(wasm);
+        let told = Told::default();
+        let repo = sources.open(home, &told)?;
+        return Ok(layers::merge(&[path.to_owned()], &repo)?.entry);
     }
     let file = match path.is_dir() {
         true => path.join(image::ENTRY),

@@ -1,36 +1,49 @@
 //! What is given to a command as environments, made into one image.
 
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
-use content::{EmbeddedStore, IpfsPath, export};
+use content::{Cid, IpfsPath, Repo};
 use image::{Image, Layer};
-use tempfile::TempDir;
 
-/// Merges layers, local or published, into one image below `scratch`; gives the image and its entry.
+/// Several layers as one.
+pub struct Merged {
+    /// The image.
+    pub image: Image,
+    /// Its program.
+    pub entry: Vec<u8>,
+    /// What of it is read from the store while it runs.
+    pub published: Vec<Cid>,
+}
+
+/// Merges layers into one image. A path that begins with `/ipfs/` is a published layer, a file whose name ends in
+/// `.car` is one that somebody carried here, and any other is a directory.
 ///
 /// # Errors
 /// A layer is not there, or does not fit the others, or there is no entry.
-pub fn merge(paths: &[PathBuf], scratch: &Path, store: &Path) -> anyhow::Result<(Image, Vec<u8>)> {
+pub fn merge(paths: &[PathBuf], repo: &Repo) -> anyhow::Result<Merged> {
     let mut layers = Vec::new();
-    // What was taken from the store has to stay until it is merged.
-    let mut taken = Vec::new();
     for path in paths {
-        if path.starts_with("/ipfs") {
-            let directory = take(path, scratch, store)?;
-            layers.push(Layer::open(directory.path())?);
-            taken.push(directory);
+        layers.push(if is_published(path) {
+            let path: IpfsPath = path.to_string_lossy().trim_end_matches('/').parse()?;
+            Layer::published(repo.store().clone(), &path)?
+        } else if is_car(path) {
+            Layer::car(repo.store().clone(), path)?
         } else {
-            layers.push(Layer::open(path)?);
-        }
+            Layer::local(path)?
+        });
     }
-    let image = Image::merge(&layers, scratch)?;
-    let wasm = image.entry()?;
-    Ok((image, wasm))
+    let image = Image::merge(&layers)?;
+    Ok(Merged {
+        entry: image.entry()?,
+        published: layers.iter().filter_map(Layer::cid).collect(),
+        image,
+    })
 }
 
 /// What tells the environment that these layers make from others: which they are, and in which order.
 pub fn identity(paths: &[PathBuf]) -> String {
-    let name = |path: &PathBuf| match path.starts_with("/ipfs") {
+    let name = |path: &PathBuf| match is_published(path) {
         true => path.to_string_lossy().trim_end_matches('/').to_owned(),
         // One that is not there is refused elsewhere.
         false => path.canonicalize().map_or_else(
@@ -41,14 +54,10 @@ pub fn identity(paths: &[PathBuf]) -> String {
     paths.iter().map(name).collect::<Vec<_>>().join("\n")
 }
 
-/// Takes a published environment out of the store, every block of it verified.
-fn take(path: &Path, scratch: &Path, store: &Path) -> anyhow::Result<TempDir> {
-    let path: IpfsPath = path.to_string_lossy().trim_end_matches('/').parse()?;
-    let store = EmbeddedStore::open(store)?;
-    let cid = content::directory::resolve(&store, path.root(), path.names())?;
-    let directory = tempfile::Builder::new()
-        .prefix("layer-")
-        .tempdir_in(scratch)?;
-    export::to_directory(&store, &cid, directory.path())?;
-    Ok(directory)
+fn is_published(path: &Path) -> bool {
+    path.starts_with("/ipfs")
+}
+
+fn is_car(path: &Path) -> bool {
+    path.extension() == Some(OsStr::new("car")) && path.is_file()
 }

@@ -13,12 +13,15 @@ use std::time::Duration;
 
 use self::grants::{DenyArg, GrantArg};
 use self::limits::LimitArgs;
-use super::layers;
+use super::content::{SourceArgs, Told};
+use super::layers::{self, Merged};
 use anyhow::Context;
 use bytes::Bytes;
 use cell::{Exit, Program, Setup};
+use content::{Hold, Repo};
 use image::Image;
 use swarm::Identity;
+use tokio::runtime::Handle;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use ww::audit::{Audit, Writer};
 use ww::bounds::Bounded;
@@ -26,7 +29,9 @@ use ww::cells::{Launch, Process};
 use ww::descriptors;
 use ww::files::{Tmp, Var};
 use ww::home::Home;
+use ww::ipfs::Ipfs;
 use ww::node::{Node, Options};
+use ww::root::Root;
 use ww::scratch::Scratch;
 use ww::socket::{Offer, Socket};
 use ww::terminal::Terminal;
@@ -54,10 +59,11 @@ Examples:
   ww run my-app -- --flag x     # what follows -- is for the program
   ww run base my-app            # my-app on top of base
   ww run /ipfs/CID              # what `ww push` published
+  ww run my-app.car             # what somebody carried here in a file
   ww run my-app --port 0        # on any free port
   ww run my-app --rpc-socket S  # lets local programs call the node through S")]
 pub struct RunArgs {
-    /// Environments: directories, or /ipfs/CID[/sub/dir]
+    /// Environments: directories, /ipfs/CID[/sub/dir], or CAR files (FILE.car)
     #[arg(value_name = "PATH", default_value = ".")]
     paths: Vec<PathBuf>,
 
@@ -84,6 +90,9 @@ pub struct RunArgs {
 
     #[command(flatten)]
     authority: AuthorityArgs,
+
+    #[command(flatten)]
+    sources: SourceArgs,
 
     /// Arguments for the program
     #[arg(last = true, value_name = "ARGS")]
@@ -140,8 +149,10 @@ pub async fn run(args: RunArgs) -> anyhow::Result<u8> {
         audit,
     })?;
     let bounded = limits::bounds(&limit).root();
-    let (scratch, image, wasm) = tokio::select! {
-        merged = merged(&args.paths, &home) => merged?,
+    let told = Told::default();
+    let repo = args.sources.open(&home, &told)?;
+    let (scratch, image, wasm, held) = tokio::select! {
+        merged = merged(&args.paths, &home, repo.clone()) => merged?,
         asked = signals.next() => return Ok(asked.before_start()),
     };
     let started = tokio::select! {
@@ -149,6 +160,7 @@ pub async fn run(args: RunArgs) -> anyhow::Result<u8> {
         asked = signals.next() => return Ok(asked.before_start()),
     };
     let (program, swarm) = started?;
+    told.log();
     tracing::info!(peer_id = %swarm.peer_id(), addrs = ?swarm.addrs(), "listening");
 
     let (terminal, streams) = Terminal::attach();
@@ -157,7 +169,7 @@ pub async fn run(args: RunArgs) -> anyhow::Result<u8> {
         place: home.var()?,
         environment: layers::identity(&args.paths),
         scratch: scratch_path.to_path_buf(),
-        seed: image.root().join("var"),
+        seed: image.clone(),
     };
     let var = var.open(&bounded.budget).await?;
     if var.is_none() {
@@ -165,7 +177,7 @@ pub async fn run(args: RunArgs) -> anyhow::Result<u8> {
     }
     let setup = Setup {
         args: std::iter::once(ENTRY.to_owned()).chain(args.args).collect(),
-        root: Some(image.root().to_path_buf()),
+        root: Some(Arc::new(Root::new(image.clone()))),
         var,
         stdin: streams.stdin,
         stdout: streams.stdout,
@@ -173,7 +185,8 @@ pub async fn run(args: RunArgs) -> anyhow::Result<u8> {
         terminal: streams.terminal,
         ..Setup::default()
     };
-    let hand = move || grants.hand(&swarm).image(image.clone());
+    let ipfs = Ipfs::new(repo, swarm.clone(), Handle::current());
+    let hand = move || grants.hand(&swarm, &ipfs).image(image.clone());
     let launch = Launch {
         tmp: Some(Tmp::new(&scratch_path, &bounded.budget).await?),
         scratch: Some(scratch_path.clone()),
@@ -202,6 +215,7 @@ pub async fn run(args: RunArgs) -> anyhow::Result<u8> {
         End::Asked => drop(tokio::time::timeout(GRACE, terminal.drained()).await),
     }
     node.shutdown().await;
+    drop(held);
     if let Some(writer) = audit_writer {
         writer.finish().await.context("the audit is incomplete")?;
     }
@@ -233,20 +247,29 @@ fn compiler() -> anyhow::Result<cell::Compiler> {
 /// Merges the layers; gives the image and its entry.
 ///
 /// When it is given up half-way, it goes on until the process ends; the next run removes what it left.
-async fn merged(paths: &[PathBuf], home: &Home) -> anyhow::Result<(Scratch, Arc<Image>, Bytes)> {
+async fn merged(
+    paths: &[PathBuf],
+    home: &Home,
+    repo: Repo,
+) -> anyhow::Result<(Scratch, Arc<Image>, Bytes, Hold)> {
     let paths = paths.to_vec();
-    let (place, store) = (home.run()?, home.store()?);
+    let place = home.run()?;
     let merged = tokio::task::spawn_blocking(move || {
         let scratch =
             Scratch::new(&place).with_context(|| format!("cannot use {}", place.display()))?;
-        let (image, wasm) = layers::merge(&paths, scratch.path(), &store)?;
-        anyhow::Ok((scratch, image, wasm))
+        repo.let_go(|name| place.join(name).is_dir())?;
+        // Until it is held, what comes in is garbage to a collector.
+        let _writing = repo.embedded().writing()?;
+        let merged = layers::merge(&paths, &repo)?;
+        let held = repo.hold(&scratch.name(), &merged.published)?;
+        anyhow::Ok((scratch, merged, held))
     });
-    let (scratch, image, wasm) = merged
+    let (scratch, merged, held) = merged
         .await
         .context("loading the image was interrupted")??;
-    tracing::debug!(entry_bytes = wasm.len(), root = %image.root().display(), "merged the image");
-    Ok((scratch, Arc::new(image), Bytes::from(wasm)))
+    let Merged { image, entry, .. } = merged;
+    tracing::debug!(entry_bytes = entry.len(), ?image, "merged the image");
+    Ok((scratch, Arc::new(image), Bytes::from(entry), held))
 }
 
 /// Compiles the entry, and waits until peers can reach the node.

@@ -27,13 +27,17 @@ pub enum ScopeError {
     #[error("{OUT_OF_SCOPE} is read-only; whoever narrowed it can grant it without readOnly")]
     ReadOnly,
     /// A path that leads elsewhere.
-    #[error("{OUT_OF_SCOPE} is held to {subtree}; name what is below by a path that begins with that")]
+    #[error(
+        "{OUT_OF_SCOPE} is held to {subtree}; name what is below by a path that begins with that"
+    )]
     Outside {
         /// Where everything has to be.
         subtree: String,
     },
     /// What is not below any path: peers, names, keys, pins.
-    #[error("{OUT_OF_SCOPE} is held to {subtree}, and this call reaches beyond; whoever narrowed it can grant it without a subtree")]
+    #[error(
+        "{OUT_OF_SCOPE} is held to {subtree}, and this call reaches beyond; whoever narrowed it can grant it without a subtree"
+    )]
     Beyond {
         /// Where everything has to be.
         subtree: String,
@@ -51,7 +55,12 @@ impl Scope {
     ///
     /// # Errors
     /// When the subtree is no path, or outside of the one there is; and for a namespace that is none.
-    pub fn attenuate(&self, read_only: bool, subtree: &str, pins: &str) -> Result<Self, ScopeError> {
+    pub fn attenuate(
+        &self,
+        read_only: bool,
+        subtree: &str,
+        pins: &str,
+    ) -> Result<Self, ScopeError> {
         let mut narrowed = self.clone();
         narrowed.read_only |= read_only;
         if !subtree.is_empty() {
@@ -157,9 +166,7 @@ mod tests {
             .attenuate(true, &format!("{CID}/a"), "mine")
             .unwrap();
         assert!(held.attenuate(false, CID, "").is_err());
-        let inner = held
-            .attenuate(false, &format!("{CID}/a/b"), "own")
-            .unwrap();
+        let inner = held.attenuate(false, &format!("{CID}/a/b"), "own").unwrap();
         assert!(matches!(inner.changes(), Err(ScopeError::ReadOnly)));
         assert!(inner.reads(&format!("{CID}/a")).is_err());
         assert_eq!(inner.pins(), Some("mine/own"));

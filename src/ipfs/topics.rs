@@ -44,7 +44,9 @@ pub enum TopicsError {
     #[error("a topic of {0} bytes; its name has 1 to {MAX_TOPIC_BYTES}")]
     Name(usize),
     /// The message is too long.
-    #[error("a message of {0} bytes; at most {MAX_MESSAGE_BYTES} are taken: add it as content and publish its CID")]
+    #[error(
+        "a message of {0} bytes; at most {MAX_MESSAGE_BYTES} are taken: add it as content and publish its CID"
+    )]
     Message(usize),
     /// There are too many topics.
     #[error("limit: topics: {MAX_TOPICS} are subscribed to on this node")]

@@ -93,7 +93,6 @@ impl<C: Carrier> ByteStream<C> {
         }
     }
 
-
     /// Counts one more read or write, for as long as the result lives.
     fn enter(&self) -> capnp::Result<SemaphorePermit<'_>> {
         self.places.try_acquire().map_err(|_| {

@@ -11,6 +11,7 @@ use crate::limits::{
     temporary_files as fills_tmp,
 };
 use crate::processes::{owns, owns as beats};
+use crate::reading::a_file_is_the_same_in_whatever_pieces_and_from_whatever_layer_it_is_read as reads_image;
 use crate::rpc::{
     calls_grant, exchanges, keeper, lending, lends, reflects, rpc_bytes, rpc_floods, rpc_leaves,
     rpc_promises, rpc_rules, rpc_shapes,

@@ -153,6 +153,17 @@ fn layers_that_do_not_go_together_are_refused_by_name() {
     run(&ww(), &[one.path(), other.path()], &[]).refused(&["etc/thing"]);
 }
 
+// Row 94: what a link leads to outside is not read, whoever put the link there.
+#[test]
+fn a_link_out_of_the_image_is_refused_before_anything_runs() {
+    for target in ["/etc/passwd", "../../../../../etc/passwd"] {
+        let environment = Environment::new(guests::FS_PROBE);
+        environment.link("etc/passwd", target);
+        let refused = run(&ww(), &[environment.path()], &["/etc/passwd"]);
+        refused.refused(&["etc/passwd", target]);
+    }
+}
+
 // Rows 95, 96.
 #[test]
 fn a_read_only_environment_runs_and_is_not_changed() {

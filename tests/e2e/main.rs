@@ -20,6 +20,7 @@ mod logging;
 mod network;
 mod probe;
 mod processes;
+mod reading;
 mod readme;
 mod rpc;
 mod sandbox;

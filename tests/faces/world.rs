@@ -38,7 +38,6 @@ pub struct World {
     pub addrs: Vec<Vec<u8>>,
     /// The peer beside the node.
     _swarms: [Swarm; 2],
-    _images: TempDir,
 }
 
 impl World {
@@ -61,9 +60,8 @@ impl World {
         for (path, program) in programs {
             environment.copy(program, path);
         }
-        let images = TempDir::new().unwrap();
-        let layer = Layer::open(environment.path()).unwrap();
-        let image = Image::merge(&[layer], images.path()).unwrap();
+        let layer = Layer::local(environment.path()).unwrap();
+        let image = Image::merge(&[layer]).unwrap();
 
         let engine = cell::Engine::new(cell::EngineOptions {
             max_cells: MAX_CELLS,
@@ -114,7 +112,6 @@ impl World {
             peers: peers.into(),
             addrs,
             _swarms: [ours, theirs],
-            _images: images,
         }
     }
 

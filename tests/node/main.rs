@@ -23,7 +23,6 @@ const PATIENCE: Duration = Duration::from_secs(60);
 struct Node {
     engine: cell::Engine,
     cells: Cells,
-    _scratch: tempfile::TempDir,
     image: Arc<Image>,
 }
 
@@ -32,13 +31,11 @@ impl Node {
         let engine = cell::Engine::new(cell::EngineOptions::default()).unwrap();
         let vats = Vats::start(NonZeroUsize::new(2).unwrap()).unwrap();
         let epochs = Epochs::new(Epoch::default());
-        let scratch = tempfile::tempdir().unwrap();
-        let layer = Layer::open(environment.path()).unwrap();
-        let image = Image::merge(&[layer], scratch.path()).unwrap();
+        let layer = Layer::local(environment.path()).unwrap();
+        let image = Image::merge(&[layer]).unwrap();
         Self {
             cells: Cells::new(engine.clone(), vats, epochs, None),
             engine,
-            _scratch: scratch,
             image: Arc::new(image),
         }
     }

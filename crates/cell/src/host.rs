@@ -1,7 +1,7 @@
 //! What a guest finds around it: WASI 0.2 without a network, and its one conversation.
 //!
 //! A cell reaches exactly what is in its [`State`]: its own arguments, environment, standard streams,
-//! read-only root and writable directories, clocks, randomness, and its end of the conversation. Sockets
+//! read-only image and writable directories, clocks, randomness, and its end of the conversation. Sockets
 //! are there for programs that import them, and every use of them is refused; so is the resolution of
 //! names.
 
@@ -10,7 +10,6 @@ mod filesystem;
 mod rpc;
 mod streams;
 
-use crate::budget::Charge;
 use crate::fuel::Tank;
 use crate::limits::{Limiter, Limits};
 use filesystem::{FilesView, HasFiles};
@@ -24,7 +23,10 @@ use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 
 pub(crate) use conversation::Conversation;
 pub(crate) use filesystem::{Descriptors, Files};
-pub use filesystem::{FixedQuota, Quota, Writable, WritableError};
+pub use filesystem::{
+    FixedQuota, IMAGE_ROOT, ImageFile, ImageNode, ImageTree, MemoryImage, Quota, Writable,
+    WritableError,
+};
 
 /// Interfaces that a component may import, without their versions. A test holds this list against
 /// the linker.
@@ -64,8 +66,6 @@ pub(crate) const PROVIDED: &[&str] = &[
 pub(crate) struct Wasi {
     pub(crate) ctx: WasiCtx,
     pub(crate) files: Files,
-    /// For the root directory, which `ctx` has open.
-    pub(crate) _root: Option<Charge>,
 }
 
 /// Everything that one guest can reach.

@@ -1,7 +1,7 @@
 //! Wasm components as bounded, killable cells.
 //!
 //! A cell is one running component instance that can reach nothing but what it was started with: its
-//! arguments and environment, its standard streams, a read-only root and the directories that it may
+//! arguments and environment, its standard streams, a read-only image and the directories that it may
 //! write to, clocks and randomness, and one conversation with its host. This crate loads components and
 //! runs cells. It never sees a capability: what is said in the conversation is somebody else's business,
 //! and so is the network.
@@ -49,7 +49,10 @@ pub use control::{Control, Status, Usage};
 pub use digest::Digest;
 pub use engine::{Allocation, Engine, EngineError, EngineOptions};
 pub use exit::Exit;
-pub use host::{FixedQuota, Quota, Writable, WritableError};
+pub use host::{
+    FixedQuota, IMAGE_ROOT, ImageFile, ImageNode, ImageTree, MemoryImage, Quota, Writable,
+    WritableError,
+};
 pub use inspect::{Import, Inspection, inspect};
 pub use limits::Limits;
 pub use load::{LoadError, LoadLimits, UnknownImport};

@@ -6,17 +6,16 @@ use crate::control::{Control, Shared};
 use crate::digest::Digest;
 use crate::engine::Engine;
 use crate::fuel::Tank;
-use crate::host::{Descriptors, Files, Wasi, Writable};
+use crate::host::{Descriptors, Files, ImageTree, Wasi, Writable};
 use crate::limits::Limits;
 use crate::load::Code;
 use crate::queue::queue;
 use crate::sender::Sender;
 use crate::stdio::{GuestStdin, GuestStdout, Stdin, Stdout};
 use bytes::Bytes;
-use std::path::PathBuf;
 use std::sync::Arc;
 use thiserror::Error;
-use wasmtime_wasi::{FsPerms, WasiCtx};
+use wasmtime_wasi::WasiCtx;
 
 /// The most random bytes that a guest gets from one call, in bytes. Making them keeps the thread,
 /// and no tick interrupts it.
@@ -43,8 +42,8 @@ pub struct Setup {
     pub args: Vec<String>,
     /// The environment, exactly: nothing of the host's is added.
     pub env: Vec<(String, String)>,
-    /// A directory of the host that the cell sees as `/` and cannot write to. Default: no files.
-    pub root: Option<PathBuf>,
+    /// What the cell sees as `/` and cannot write to. Default: no files.
+    pub root: Option<Arc<dyn ImageTree>>,
     /// A directory of its own that it sees as `/tmp` and may write to. Default: none.
     pub tmp: Option<Writable>,
     /// The lasting state of its environment, which it sees as `/var` and may write to. Default: none.
@@ -94,14 +93,6 @@ pub enum SpawnError {
         bytes: usize,
         /// What is passed.
         limit: usize,
-    },
-    /// The root directory cannot be opened.
-    #[error("cannot open {path} as the cell's root: {reason}")]
-    Root {
-        /// The directory.
-        path: PathBuf,
-        /// Why not.
-        reason: String,
     },
 }
 
@@ -216,20 +207,9 @@ fn wasi(setup: Setup) -> Result<Wasi, SpawnError> {
         .allow_tcp(false)
         .allow_udp(false)
         .allow_ip_name_lookup(false);
-    let mut charge = None;
-    if let Some(path) = setup.root {
-        charge = Some(setup.budget.charge(Resource::Files, 1)?);
-        if let Err(error) = wasi.preopened_dir(&path, "/", FsPerms::ReadOnly) {
-            return Err(SpawnError::Root {
-                path,
-                reason: format!("{error:#}"),
-            });
-        }
-    }
     let descriptors = Descriptors::new(setup.limits.files, &setup.budget);
     Ok(Wasi {
         ctx: wasi.build(),
-        files: Files::new(setup.tmp, setup.var, descriptors),
-        _root: charge,
+        files: Files::new(setup.root, setup.tmp, setup.var, descriptors),
     })
 }

@@ -4,7 +4,8 @@
 #[path = "support/lib.rs"]
 mod support;
 
-use cell::{Exit, Setup, SpawnError, Stdin, Stdout, Terminal, stdio};
+use cell::{Exit, MemoryImage, Setup, SpawnError, Stdin, Stdout, Terminal, stdio};
+use std::sync::Arc;
 use support::*;
 
 fn told(args: &[&str]) -> Setup {
@@ -130,30 +131,15 @@ fn a_guest_is_told_which_of_its_streams_are_terminals() {
 #[test]
 fn the_root_can_be_read_and_neither_written_nor_left() {
     on_one_thread(async {
-        let parent = tempfile::tempdir().unwrap();
-        let root = parent.path().join("root");
-        std::fs::create_dir(&root).unwrap();
-        std::fs::write(root.join("file"), "text").unwrap();
-        std::fs::write(parent.path().join("outside"), "secret").unwrap();
-        std::os::unix::fs::symlink("../outside", root.join("link")).unwrap();
+        let image = MemoryImage::default()
+            .file("file", "text")
+            .link("link", "../outside");
         let setup = Setup {
-            root: Some(root.clone()),
+            root: Some(Arc::new(image)),
             ..told(&["root"])
         };
         let expected = "Ok(\"text\")\ntrue\ntrue\ntrue\ntrue\n";
         assert_eq!(output_of(setup).await, expected);
-        assert_eq!(std::fs::read(root.join("file")).unwrap(), b"text");
-        assert!(!root.join("new").exists());
-
-        let program = engine().load(command(SPIN)).await.unwrap();
-        let missing = Setup {
-            root: Some(root.join("missing")),
-            ..Setup::default()
-        };
-        assert!(matches!(
-            program.spawn(missing),
-            Err(SpawnError::Root { .. })
-        ));
     });
 }
 

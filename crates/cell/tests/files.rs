@@ -9,7 +9,7 @@
 #[path = "support/lib.rs"]
 mod support;
 
-use cell::{Exit, FixedQuota, Setup, Stdout, Writable, stdio};
+use cell::{Exit, FixedQuota, MemoryImage, Setup, Stdout, Writable, stdio};
 use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::sync::Arc;
@@ -18,13 +18,12 @@ use tempfile::TempDir;
 
 const QUOTA: u64 = 1 << 20;
 
-/// A parent with something beside the three directories that a cell sees.
+/// A parent with something beside the two directories that a cell may write to.
 fn directories() -> TempDir {
     let parent = tempfile::tempdir().unwrap();
-    for name in ["root", "tmp", "var"] {
+    for name in ["tmp", "var"] {
         std::fs::create_dir(parent.path().join(name)).unwrap();
     }
-    std::fs::write(parent.path().join("root/file"), "text").unwrap();
     std::fs::write(parent.path().join("outside"), "secret").unwrap();
     parent
 }
@@ -36,11 +35,11 @@ async fn place(path: &Path) -> (Writable, Arc<FixedQuota>) {
 }
 
 /// What the guest prints in this mode, which must end well.
-async fn output(parent: &Path, mode: &str, tmp: Option<Writable>, var: Option<Writable>) -> String {
+async fn output(mode: &str, tmp: Option<Writable>, var: Option<Writable>) -> String {
     let (reader, writer) = stdio::pipe(1 << 16);
     let setup = Setup {
         args: vec!["files".to_owned(), mode.to_owned()],
-        root: Some(parent.join("root")),
+        root: Some(Arc::new(MemoryImage::default().file("file", "text"))),
         tmp,
         var,
         stdout: Stdout::Pipe(writer),
@@ -68,12 +67,11 @@ fn an_ordinary_program_finds_an_ordinary_filesystem() {
         let parent = directories();
         let (tmp, tmp_quota) = place(&parent.path().join("tmp")).await;
         let (var, _) = place(&parent.path().join("var")).await;
-        let told = output(parent.path(), "work", Some(tmp), Some(var)).await;
+        let told = output("work", Some(tmp), Some(var)).await;
         let expected = "one TWO\none TWO\n[\"link\", \"renamed\", \"where\"]\n\
             Some(AlreadyExists)\nfalse\nSome(CrossesDevices)\ntrue\ntrue\n";
         assert_eq!(told, expected);
         assert_eq!(names(&parent.path().join("tmp")), 1);
-        assert_eq!(names(&parent.path().join("root")), 1);
         assert_eq!(tmp_quota.used(), 0);
     });
 }
@@ -84,7 +82,7 @@ fn what_is_in_var_is_there_for_the_next_cell() {
         let parent = directories();
         for times in ["0\n", "1\n", "2\n"] {
             let (var, _) = place(&parent.path().join("var")).await;
-            assert_eq!(output(parent.path(), "count", None, Some(var)).await, times);
+            assert_eq!(output("count", None, Some(var)).await, times);
         }
     });
 }
@@ -95,7 +93,7 @@ fn a_full_quota_is_an_error_that_removing_something_lifts() {
         let parent = directories();
         let (tmp, quota) = place(&parent.path().join("tmp")).await;
         let kept = tmp.clone();
-        let told = output(parent.path(), "fill", Some(tmp), None).await;
+        let told = output("fill", Some(tmp), None).await;
         assert_eq!(told, "true\nSome(QuotaExceeded)\n".repeat(2));
         assert_eq!(quota.used(), 4096);
         drop(kept);
@@ -109,7 +107,7 @@ fn files_without_end_come_to_an_end() {
         let parent = directories();
         let (tmp, quota) = place(&parent.path().join("tmp")).await;
         let kept = tmp.clone();
-        let told = output(parent.path(), "litter", Some(tmp), None).await;
+        let told = output("litter", Some(tmp), None).await;
         let made = names(&parent.path().join("tmp"));
         assert_eq!(told, format!("QuotaExceeded {made}\n"));
         assert!((200..256).contains(&made), "{made}");
@@ -129,21 +127,20 @@ fn nobody_gets_out_of_a_writable_place() {
         }
         let (tmp, _) = place(&parent.path().join("tmp")).await;
         let (var, _) = place(&parent.path().join("var")).await;
-        let told = output(parent.path(), "leave", Some(tmp), Some(var)).await;
+        let told = output("leave", Some(tmp), Some(var)).await;
         // The name of a link may be linked; what it names stays out of reach.
         let expected = "true\n".repeat(6) + "false\ntrue\ntrue\n";
         assert_eq!(told, expected.clone() + &expected.replace("false", "true"));
         let outside = parent.path().join("outside");
         assert_eq!(std::fs::read(&outside).unwrap(), b"secret");
-        assert_eq!(names(parent.path()), 4);
+        assert_eq!(names(parent.path()), 3);
     });
 }
 
 #[test]
 fn a_cell_without_them_has_neither() {
     on_one_thread(async {
-        let parent = directories();
-        let told = output(parent.path(), "neither", None, None).await;
+        let told = output("neither", None, None).await;
         assert_eq!(told, "true\n".repeat(3));
     });
 }

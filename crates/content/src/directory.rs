@@ -11,9 +11,11 @@
 //! [`MAX_STRUCTURE_BYTES`].
 
 mod links;
+mod whole;
 
 use cid::Cid;
 
+pub use self::whole::{Published, PublishedTree};
 pub use crate::budget::{MAX_BLOCKS, MAX_STRUCTURE_BYTES};
 
 use crate::budget::Budget;
@@ -31,6 +33,9 @@ pub struct Entry {
     /// What that is. The size of a file is as listed, see the module's words about it; the target of a
     /// link is unchecked.
     pub node: Node,
+    /// The size of all blocks below it and its own, as the directory has it: somebody's word, of use only
+    /// to put the entry into another directory. 0 if the directory does not say.
+    pub dag_bytes: u64,
 }
 
 /// The entries of the directory `cid`, sorted by the bytes of their names.
@@ -82,7 +87,12 @@ pub(crate) fn list_within(
                 Some(bytes @ 1..) if Codec::of(&cid)? == Codec::Raw => Node::File { bytes },
                 _ => look(store, &cid, budget)?,
             };
-            Ok(Entry { name, cid, node })
+            Ok(Entry {
+                name,
+                cid,
+                node,
+                dag_bytes: dag_bytes.unwrap_or_default(),
+            })
         })
         .collect()
 }

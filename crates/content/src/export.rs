@@ -113,7 +113,10 @@ fn plan(store: &dyn BlockStore, root: &Cid, budget: &mut Budget) -> Result<Plan,
     // Directories wait by name and are read again in their turn: many may wait, and be large.
     let mut waiting = vec![(TreePath::root(), *root)];
     while let Some((parent, cid)) = waiting.pop() {
-        for Entry { name, cid, node } in directory::list_within(store, &cid, budget)? {
+        for Entry {
+            name, cid, node, ..
+        } in directory::list_within(store, &cid, budget)?
+        {
             let path = parent.child(&name)?;
             match node {
                 Node::Directory => waiting.push((path.clone(), cid)),

@@ -31,7 +31,7 @@ use self::balanced::Layout;
 pub use self::pushed::{FileWriter, TreeWriter, Written};
 
 use self::leaves::{Chunk, Content, Source};
-use crate::tree::{LocalFile, LocalTree, MAX_TOTAL_BYTES, Node, Tree, TreeError, TreePath};
+use crate::tree::{LocalFile, LocalTree, MAX_TOTAL_BYTES, Node, TreeError, TreePath};
 use crate::unixfs::{self, Stored};
 use crate::{Block, BlockStore, CidVersion, ContentError};
 
@@ -116,50 +116,110 @@ pub fn local_tree_with(
     local: &LocalTree,
     options: Options<'_>,
 ) -> Result<Cid, ContentError> {
+    let part = |node| match node {
+        &Node::File { bytes } => Part::File { local, bytes },
+        Node::Link { target } => Part::Link { target },
+        Node::Directory => Part::Directory,
+    };
+    let parts: Vec<_> = local
+        .tree()
+        .iter()
+        .map(|(path, node)| (path, part(node)))
+        .collect();
+    compose(store, &parts, options)
+}
+
+/// What stands at one path of a tree that is put together from several.
+#[derive(Clone, Copy, Debug)]
+pub enum Part<'a> {
+    /// A directory of the parts below it.
+    Directory,
+    /// A file that was listed there in `local`, with that many bytes.
+    File {
+        /// What it is read from.
+        local: &'a LocalTree,
+        /// Its size in bytes.
+        bytes: u64,
+    },
+    /// A symbolic link.
+    Link {
+        /// What it says.
+        target: &'a str,
+    },
+    /// Something that is stored already, with all that is below it. It is not read.
+    Stored {
+        /// What it is.
+        cid: Cid,
+        /// The size of all blocks below it and its own, as its directory has it: [`crate::directory::Entry`].
+        dag_bytes: u64,
+    },
+}
+
+/// Adds a tree that is put together from parts, and returns the CID of the directory that holds them: the
+/// one that a tree of the same files has when it is added, if what is stored already was added in the
+/// same way. `parts` are sorted by path, parents before what is in them, and have nothing below what is
+/// no [`Part::Directory`].
+///
+/// Errors: as [`directory`], and [`ContentError::Cancelled`].
+pub fn compose(
+    store: &dyn BlockStore,
+    parts: &[(&TreePath, Part<'_>)],
+    options: Options<'_>,
+) -> Result<Cid, ContentError> {
     let mut quiet = quiet;
     let hook = options.progress.unwrap_or(&mut quiet);
     let version = options.cid_version;
     let mut files = Files {
-        local,
         // From the last path to the first, as below.
-        paths: Box::new(local.tree().iter().rev()),
+        files: Box::new(parts.iter().rev().filter_map(|(path, part)| match part {
+            Part::File { local, .. } => Some((*local, *path)),
+            _ => None,
+        })),
         current: None,
     };
     let files = leaves::store(store, version, Layout::KUBO, &mut files, hook)?;
     let mut files = files.into_iter();
-    let bytes = local.tree().bytes();
-    let root = assemble(store, version, local.tree(), |path, node| match node {
-        Node::Link { target } => put(store, version, unixfs::link_block(target)?).map(Some),
-        Node::File { .. } => match files.next() {
-            Some(file) => Ok(Some(file)),
-            None => Err(TreeError::Changed {
+    let bytes = parts.iter().fold(0_u64, |sum, (_, part)| match part {
+        Part::File { bytes, .. } => sum.saturating_add(*bytes),
+        _ => sum,
+    });
+    let entries = parts.iter().rev().map(|(path, part)| (*path, part));
+    let root = assemble(store, version, entries, |path, part| {
+        let stored = match part {
+            Part::File { .. } => files.next().ok_or_else(|| TreeError::Changed {
                 path: path.to_string(),
+            })?,
+            Part::Link { target } => put(store, version, unixfs::link_block(target)?)?,
+            Part::Stored { cid, dag_bytes } => Stored {
+                cid: *cid,
+                file_bytes: 0,
+                dag_bytes: *dag_bytes,
+            },
+            Part::Directory => {
+                let path = path.as_str();
+                return match hook(Progress { bytes, path }) {
+                    ControlFlow::Continue(()) => Ok(None),
+                    ControlFlow::Break(()) => Err(ContentError::Cancelled),
+                };
             }
-            .into()),
-        },
-        Node::Directory => {
-            let path = path.as_str();
-            match hook(Progress { bytes, path }) {
-                ControlFlow::Continue(()) => Ok(None),
-                ControlFlow::Break(()) => Err(ContentError::Cancelled),
-            }
-        }
+        };
+        Ok(Some(stored))
     });
     Ok(root?.cid)
 }
 
-/// Stores the directories of `tree` over what `stored` gives for its files and links. It is asked about each entry, from
+/// Stores the directories of a tree over what `stored` gives for its files and links. It is asked about each entry, from
 /// the last path to the first, and gives nothing for a directory.
-fn assemble(
+fn assemble<'a, T>(
     store: &dyn BlockStore,
     version: CidVersion,
-    tree: &Tree,
-    mut stored: impl FnMut(&TreePath, &Node) -> Result<Option<Stored>, ContentError>,
+    entries: impl Iterator<Item = (&'a TreePath, T)>,
+    mut stored: impl FnMut(&'a TreePath, T) -> Result<Option<Stored>, ContentError>,
 ) -> Result<Stored, ContentError> {
     let mut gathered: HashMap<TreePath, Vec<(String, Stored)>> = HashMap::new();
     // From the last path to the first: everything in a directory comes before the directory itself.
-    for (path, node) in tree.iter().rev() {
-        let stored = match stored(path, node)? {
+    for (path, entry) in entries {
+        let stored = match stored(path, entry)? {
             Some(stored) => stored,
             None => {
                 let entries = gathered.remove(path).unwrap_or_default();
@@ -249,10 +309,9 @@ fn file_of(
     stored.into_iter().next().ok_or_else(none)
 }
 
-/// The files of a listed tree.
+/// The files of listed trees.
 struct Files<'a> {
-    local: &'a LocalTree,
-    paths: Box<dyn Iterator<Item = (&'a TreePath, &'a Node)> + Send + 'a>,
+    files: Box<dyn Iterator<Item = (&'a LocalTree, &'a TreePath)> + Send + 'a>,
     /// The file that is being read, and where its next chunk begins.
     current: Option<(Arc<LocalFile>, u64)>,
 }
@@ -261,16 +320,10 @@ impl Source for Files<'_> {
     fn next(&mut self, buffer: &mut [u8]) -> Result<Option<Chunk>, ContentError> {
         let (file, offset) = match self.current.take() {
             Some(current) => current,
-            None => {
-                let mut files = self
-                    .paths
-                    .by_ref()
-                    .filter(|(_, node)| matches!(node, Node::File { .. }));
-                let Some((path, _)) = files.next() else {
-                    return Ok(None);
-                };
-                (Arc::new(self.local.file(path)?), 0)
-            }
+            None => match self.files.next() {
+                Some((local, path)) => (Arc::new(local.file(path)?), 0),
+                None => return Ok(None),
+            },
         };
         let end = offset.saturating_add(buffer.len() as u64);
         let ends_file = end >= file.bytes();

@@ -43,7 +43,7 @@ pub use block::{Block, Codec, MAX_BLOCK_BYTES};
 pub use cid::{Cid, Version as CidVersion};
 pub use error::ContentError;
 pub use path::{IpfsPath, MAX_PATH_TEXT_BYTES, cid_from_bytes, parse_cid};
-pub use repo::{PinName, Repo};
+pub use repo::{Hold, PinName, Repo};
 pub use store::{
     BlockStore, EmbeddedStore, Event, FetchHook, GatewayStore, KuboStore, MemoryStore, Source,
     Stack, Writing,

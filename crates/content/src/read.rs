@@ -131,6 +131,42 @@ impl File {
         Ok(())
     }
 
+    /// As [`File::read_at`], as far as the cache has the bytes: `None` if it has not even the first. Reads
+    /// no store, so it does not block.
+    pub fn read_cached(&self, offset: u64, buffer: &mut [u8]) -> Option<usize> {
+        let mut filled = 0;
+        while let Some(free) = buffer.get_mut(filled..).filter(|free| !free.is_empty()) {
+            let at = offset.saturating_add(filled as u64);
+            if at >= self.bytes() {
+                break;
+            }
+            let Some(piece) = self.cached(at) else {
+                return (filled > 0).then_some(filled);
+            };
+            let count = piece.len().min(free.len());
+            if let (Some(to), Some(from)) = (free.get_mut(..count), piece.get(..count)) {
+                to.copy_from_slice(from);
+            }
+            filled = filled.saturating_add(count);
+        }
+        Some(filled)
+    }
+
+    /// As [`File::piece`], from the cache alone.
+    fn cached(&self, at: u64) -> Option<Bytes> {
+        let (mut node, mut at) = (self.root.clone(), at);
+        for _ in 0..=MAX_DEPTH {
+            let (part, before) = match node.find(at) {
+                cache::Found::Inline(bytes) => return Some(bytes),
+                cache::Found::Part { part, before } => (part, before),
+            };
+            let below = self.cache.get(&part.cid)?;
+            below.expect(part.bytes).ok()?;
+            (node, at) = (below, at.saturating_sub(before));
+        }
+        None
+    }
+
     /// A reader that begins at the front.
     pub fn cursor(&self) -> Cursor {
         Cursor {
@@ -298,6 +334,25 @@ mod tests {
         assert_eq!((&all[..10], store.reads()), (&b"0123456789"[..], 1));
         assert_eq!(file.read_at(10, &mut all).unwrap(), 0);
         assert_eq!(file.read_at(u64::MAX, &mut all).unwrap(), 0);
+    }
+
+    #[test]
+    fn what_was_read_before_is_in_the_cache_and_nothing_else_is() {
+        let store = Arc::new(Counting::default());
+        let file = File::open(store.clone(), &digits(&*store).cid).unwrap();
+        let mut buffer = [0; 20];
+        assert_eq!(file.read_cached(5, &mut buffer), None);
+        file.read_at(5, &mut buffer[..1]).unwrap();
+        store.reads();
+        assert_eq!(file.read_cached(6, &mut buffer), Some(2));
+        assert_eq!(&buffer[..2], b"67");
+        assert_eq!(file.read_cached(4, &mut buffer), None);
+        file.read_at(0, &mut buffer).unwrap();
+        store.reads();
+        assert_eq!(file.read_cached(1, &mut buffer), Some(9));
+        assert_eq!(&buffer[..9], b"123456789");
+        assert_eq!(file.read_cached(10, &mut buffer), Some(0));
+        assert_eq!(store.reads(), 0);
     }
 
     #[test]

@@ -31,6 +31,9 @@ const CACHE_BYTES: usize = 32 * 1024 * 1024;
 /// How long the removal of one block waits for those who are writing.
 const REMOVAL_PATIENCE: Duration = Duration::from_secs(1);
 
+/// The namespace of pins for as long as somebody runs.
+const HELD: &str = "held";
+
 /// A store and what belongs to it. Cheap to clone. Everything here may block, on the disk and on others.
 #[derive(Clone)]
 pub struct Repo {
@@ -46,6 +49,23 @@ pub struct PinName {
     pub namespace: Option<String>,
     /// The name in it.
     pub name: String,
+}
+
+/// Keeps content for as long as it lives.
+#[derive(Debug)]
+#[must_use = "what is held is let go when this is dropped"]
+pub struct Hold {
+    pins: Namespace,
+    held: Vec<Pin>,
+}
+
+impl Drop for Hold {
+    fn drop(&mut self) {
+        for pin in &self.held {
+            // One that stays is let go by the next who looks for the dead.
+            let _ = self.pins.remove(&pin.name, &pin.cid);
+        }
+    }
 }
 
 impl Repo {
@@ -311,6 +331,41 @@ impl Repo {
             }
             .into()
         })
+    }
+
+    /// Keeps what is below these CIDs, as far as it is here, from the collection of garbage until the result is dropped.
+    /// `name` says for whom; it is that of a pin.
+    ///
+    /// Errors: those of [`Pins::add`].
+    pub fn hold(&self, name: &str, cids: &[Cid]) -> Result<Hold, ContentError> {
+        let mut hold = Hold {
+            pins: self.pins().namespace(HELD)?,
+            held: Vec::new(),
+        };
+        if cids.is_empty() {
+            return Ok(hold);
+        }
+        let writing = self.embedded.writing()?;
+        for cid in cids {
+            let pin = Pin::recursive(name, *cid);
+            hold.pins.add(&writing, &pin)?;
+            hold.held.push(pin);
+        }
+        Ok(hold)
+    }
+
+    /// Lets go of what is held for those who have died. Errors: those of the pins.
+    pub fn let_go(&self, is_alive: impl Fn(&str) -> bool) -> Result<(), ContentError> {
+        let pins = self.pins().namespace(HELD)?;
+        let dead = pins.list()?.into_iter().filter(|pin| !is_alive(&pin.name));
+        for pin in dead {
+            match pins.remove(&pin.name, &pin.cid) {
+                // Somebody else was quicker.
+                Err(ContentError::Pin(pins::PinError::NotPinned { .. })) => {}
+                removed => removed?,
+            }
+        }
+        Ok(())
     }
 
     /// Reads everything that a pin keeps, here alone. Errors: as [`pins::verify`].

@@ -8,7 +8,7 @@
 //! [`EmbeddedStore`] and [`MemoryStore`] are here; [`KuboStore`] and [`GatewayStore`] are a server's, which
 //! is as little believed as a disk; [`Stack`] asks one of ours first and then those of others.
 //!
-//! Not here: pins, and throwing anything away.
+//! Not here: throwing anything away.
 
 mod embedded;
 mod gateway;
@@ -25,7 +25,7 @@ pub use kubo::KuboStore;
 pub use memory::MemoryStore;
 pub use stack::{Event, FetchHook, Source, Stack};
 
-use crate::{Block, ContentError};
+use crate::{Block, Codec, ContentError};
 
 /// Keeps blocks. Calls may block on the disk or on the network; any number of threads may call at once.
 pub trait BlockStore: Send + Sync {
@@ -38,6 +38,13 @@ pub trait BlockStore: Send + Sync {
 
     /// Whether something is kept under `cid`'s hash; it is not read, so it may turn out corrupt.
     fn has(&self, cid: &Cid) -> Result<bool, ContentError>;
+}
+
+/// Refuses names that what comes under them could not be checked against, before anybody is asked.
+fn check_name(cid: &Cid) -> Result<(), ContentError> {
+    crate::block::digest(cid)?;
+    Codec::of(cid)?;
+    Ok(())
 }
 
 /// As [`BlockStore::get`], for callers that cannot go on without: `None` is

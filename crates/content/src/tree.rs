@@ -20,7 +20,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 pub use error::TreeError;
-pub use local::{LocalFile, LocalTree};
+pub use local::{Hidden, LocalFile, LocalTree};
 pub use write::write_tree;
 
 /// The most files, directories and links in a tree. Ten times the largest system image that we know of;

@@ -12,7 +12,7 @@
 )]
 
 use content::dag::{self, DagError, Limits};
-use content::{Block, BlockStore, Cid, Codec, ContentError, IpfsPath, MemoryStore};
+use content::{Block, BlockStore, Cid, Codec, ContentError, IpfsPath, MemoryStore, import};
 
 const LEAF: &str = "bafkreihdwdcefgh4dqkjv67uzcmw7ojee6xedzdetojuzjevtenxquvyku";
 const V0: &str = "QmUNLLsPACCz1vLxQVkXqqLX5R1X345qqfHbsf67hvA3Nn";
@@ -119,6 +119,13 @@ fn what_a_codec_has_no_form_for_is_refused() {
             "{json}"
         );
     }
+    // {"/": "<CID>"} as data is no link and must not be shown as one.
+    let text = [&b"\xa1\x61/\x78\x3b"[..], LEAF.as_bytes()].concat();
+    let refused = dag::to_json(&Block::new(Codec::DagCbor, text).unwrap());
+    assert!(matches!(
+        refused,
+        Err(ContentError::Dag(DagError::NotExpressible { .. }))
+    ));
     let long = vec![b' '; dag::MAX_INPUT_BYTES + 1];
     let refused = dag::convert(Codec::DagJson, &long, Codec::DagCbor);
     assert!(matches!(
@@ -211,6 +218,32 @@ fn paths_lead_through_keys_indexes_names_and_links() {
             matches!(&refused, Err(ContentError::Dag(DagError::NotFound { name, .. })) if tail.contains(&**name)),
             "{tail} ({last}): {refused:?}"
         );
+    }
+}
+
+#[test]
+fn a_path_leads_through_a_sharded_directory_by_name() {
+    let scratch = tempfile::tempdir().unwrap();
+    let folder = scratch.path().join("usr");
+    std::fs::create_dir(&folder).unwrap();
+    for n in 0..5000 {
+        std::fs::write(folder.join(format!("{n:060}")), n.to_string()).unwrap();
+    }
+    let store = MemoryStore::default();
+    let root = import::directory(&store, scratch.path(), &["usr"]).unwrap();
+    let at = |name: &str| {
+        format!("/ipfs/{root}/usr/{name}")
+            .parse::<IpfsPath>()
+            .unwrap()
+    };
+    let found = dag::resolve(&store, &at(&format!("{:060}", 4321))).unwrap();
+    assert_eq!(found.cid, import::cid_of_file(b"4321").unwrap());
+    for absent in ["4321", "00"] {
+        let refused = dag::resolve(&store, &at(absent));
+        assert!(matches!(
+            refused,
+            Err(ContentError::Dag(DagError::NotFound { .. }))
+        ));
     }
 }
 

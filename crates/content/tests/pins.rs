@@ -85,6 +85,11 @@ fn pinning_again_changes_how_deep_it_goes() {
 fn names_that_could_be_taken_for_something_else_are_refused() {
     let (_scratch, store) = store();
     let writing = store.writing().unwrap();
+    let longest = Pin::recursive("\u{1F4CC}".repeat(63) + "日", cid(1));
+    assert_eq!(longest.name.len(), MAX_NAME_BYTES);
+    store.pins().add(&writing, &longest).unwrap();
+    assert_eq!(store.pins().list().unwrap(), std::slice::from_ref(&longest));
+    store.pins().remove(&longest.name, &longest.cid).unwrap();
     let long = "n".repeat(MAX_NAME_BYTES + 1);
     for name in [
         "..", "a/../b", ".", "a/.", "a\0", "a\nb", "\x1b[2J", "a\u{85}", &long,

@@ -1,8 +1,9 @@
 //! Why layers make no image. Each message is one line that ends in what to do.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
+use content::ContentError;
 use content::tree::TreeError;
 
 use crate::FHS;
@@ -43,8 +44,21 @@ pub enum ImageError {
         /// The layer.
         layer: PathBuf,
         /// What was refused.
-        source: TreeError,
+        source: Box<ContentError>,
     },
+    /// A CAR file does not say which of its roots is the image.
+    #[error(
+        "{file:?} has {roots} roots and must have one; export the image alone, with `ww dag export` or `ipfs dag export`"
+    )]
+    CarRoots {
+        /// The file.
+        file: PathBuf,
+        /// How many roots it has.
+        roots: usize,
+    },
+    /// The name of the merged tree cannot be computed.
+    #[error("naming the merged image: {0}")]
+    Root(#[source] Box<ContentError>),
     /// One layer has a directory where another has a file or a link.
     #[error(
         "{path:?} is a directory in {directory_in:?} and not in {other_in:?}; rename one of them"
@@ -86,23 +100,30 @@ pub enum ImageError {
     },
     /// A path does not lead to a file of the image.
     #[error(
-        "{:?} cannot be read from the image: {source}; name a file below boot, bin, etc, usr or var",
+        "{:?} cannot be read from the image: there is no such file; name one below boot, bin, etc, usr or var",
         shown(path)
     )]
     NoSuchFile {
         /// The path as given.
         path: String,
-        /// The system's answer.
-        source: io::Error,
     },
-    /// The directory for merged images cannot be used.
-    #[error("{path:?} cannot hold the merged image: {source}; make room or check its permissions")]
-    Scratch {
-        /// The directory.
-        path: PathBuf,
-        /// The system's answer.
-        source: io::Error,
-    },
+}
+
+impl ImageError {
+    /// Something in the layer of this name was refused.
+    pub(crate) fn layer(name: &Path, source: impl Into<ContentError>) -> Self {
+        Self::Layer {
+            layer: name.to_owned(),
+            source: Box::new(source.into()),
+        }
+    }
+
+    /// There is no file at this path of the image.
+    pub(crate) fn no_such_file(path: &str) -> Self {
+        Self::NoSuchFile {
+            path: path.to_owned(),
+        }
+    }
 }
 
 /// How much of a path that a cell has named is told, in characters: enough to know it by.
@@ -112,13 +133,6 @@ const MAX_SHOWN_CHARS: usize = 160;
 fn shown(path: &str) -> &str {
     let end = path.char_indices().nth(MAX_SHOWN_CHARS);
     end.and_then(|(end, _)| path.get(..end)).unwrap_or(path)
-}
-
-/// What goes wrong while the merged tree is written.
-impl From<TreeError> for ImageError {
-    fn from(error: TreeError) -> Self {
-        Self::Merged(error)
-    }
 }
 
 fn listed(layers: &[PathBuf]) -> String {
@@ -138,11 +152,7 @@ mod tests {
 
     #[test]
     fn of_a_path_that_a_cell_has_named_the_beginning_is_told() {
-        let refusal = |path: &str| {
-            let source = io::ErrorKind::NotFound.into();
-            let path = path.to_owned();
-            ImageError::NoSuchFile { path, source }.to_string()
-        };
+        let refusal = |path: &str| ImageError::no_such_file(path).to_string();
         assert!(refusal("/bin/absent").starts_with("\"/bin/absent\" cannot be read"));
         assert!(refusal(&"\u{202e}".repeat(100_000)).len() < 2000);
         let path = "x".repeat(100_000);

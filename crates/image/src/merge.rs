@@ -10,11 +10,20 @@ use content::tree::{Node, Tree, TreeError, TreePath};
 
 use crate::{ImageError, Layer};
 
-/// A merged tree, and which layer each of its entries is from.
+/// A merged tree, and where each of its entries is from.
 #[derive(Debug)]
 pub(crate) struct Merged {
     pub(crate) tree: Tree,
-    pub(crate) origins: HashMap<TreePath, usize>,
+    pub(crate) origins: HashMap<TreePath, Origin>,
+}
+
+/// Where an entry is from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Origin {
+    /// The last layer that has it.
+    pub(crate) layer: usize,
+    /// Whether it is a directory that several layers have.
+    pub(crate) is_shared: bool,
 }
 
 /// Why trees do not merge. Layers are named by their position.
@@ -34,7 +43,7 @@ impl Refused {
         let path_of = |index| {
             layers
                 .get(index)
-                .map(|layer: &Layer| layer.path().to_owned())
+                .map(|layer: &Layer| layer.name().to_owned())
         };
         match self {
             Self::Conflict {
@@ -53,16 +62,24 @@ impl Refused {
 
 /// Merges `layers`, later ones over earlier ones. The limits of a tree hold for what they come to.
 pub(crate) fn merge(layers: &[&Tree]) -> Result<Merged, Refused> {
-    let mut union: BTreeMap<&TreePath, (usize, &Node)> = BTreeMap::new();
+    let mut union: BTreeMap<&TreePath, (Origin, &Node)> = BTreeMap::new();
     for (later, layer) in layers.iter().enumerate() {
         for (path, node) in layer.iter() {
-            let Some((earlier, present)) = union.insert(path, (later, node)) else {
+            let mut origin = Origin {
+                layer: later,
+                is_shared: false,
+            };
+            let Some((earlier, present)) = union.insert(path, (origin, node)) else {
                 continue;
             };
             let (directory_in, other_in) = match (present, node) {
-                (Node::Directory, Node::Directory) => continue,
-                (Node::Directory, _) => (earlier, later),
-                (_, Node::Directory) => (later, earlier),
+                (Node::Directory, Node::Directory) => {
+                    origin.is_shared = true;
+                    union.insert(path, (origin, node));
+                    continue;
+                }
+                (Node::Directory, _) => (earlier.layer, later),
+                (_, Node::Directory) => (later, earlier.layer),
                 _ => continue,
             };
             return Err(Refused::Conflict {
@@ -144,9 +161,13 @@ mod tests {
                     }
                     prop_assert_eq!(nodes(&merged.tree), expected);
                     for (path, origin) in &merged.origins {
-                        prop_assert_eq!(layers[*origin].get(path.as_str()), merged.tree.get(path.as_str()));
-                        let later = &layers[origin + 1..];
+                        let node = merged.tree.get(path.as_str());
+                        prop_assert_eq!(layers[origin.layer].get(path.as_str()), node);
+                        let later = &layers[origin.layer + 1..];
                         prop_assert!(later.iter().all(|layer| layer.get(path.as_str()).is_none()));
+                        let has = |layer: &&&Tree| layer.get(path.as_str()).is_some();
+                        let is_shared = node == Some(&Node::Directory) && layers.iter().filter(has).count() > 1;
+                        prop_assert_eq!(origin.is_shared, is_shared);
                     }
                 }
             }

@@ -10,11 +10,13 @@ use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
-use image::{ENTRY, FHS, Image, ImageError, Layer, MAX_ENTRY_BYTES};
+use content::import::DryRun;
+use content::tree::Node;
+use image::{ENTRY, FHS, Image, ImageError, Layer, MAX_ENTRY_BYTES, ROOT};
 use proptest::prelude::*;
 use tempfile::TempDir;
 
-/// A layer of these files, and a directory for images.
+/// A place for layers.
 struct Given {
     scratch: TempDir,
 }
@@ -22,7 +24,6 @@ struct Given {
 impl Given {
     fn new() -> Self {
         let scratch = tempfile::tempdir().unwrap();
-        fs::create_dir(scratch.path().join("images")).unwrap();
         Self { scratch }
     }
 
@@ -37,25 +38,25 @@ impl Given {
         layer
     }
 
-    fn images(&self) -> PathBuf {
-        self.scratch.path().join("images")
-    }
-
     fn merge(&self, layers: &[&Path]) -> Result<Image, ImageError> {
         let layers: Vec<_> = layers
             .iter()
-            .map(|path| Layer::open(path))
+            .map(|path| Layer::local(path))
             .collect::<Result<_, _>>()?;
-        Image::merge(&layers, &self.images())
-    }
-
-    fn images_left(&self) -> usize {
-        fs::read_dir(self.images()).unwrap().count()
+        Image::merge(&layers)
     }
 }
 
+/// The names in a directory of the image.
+fn names(image: &Image, directory: u64) -> Vec<&str> {
+    (0..)
+        .map_while(|index| image.child_at(directory, index))
+        .map(|(name, _)| name)
+        .collect()
+}
+
 fn text(image: &Image, path: &str) -> String {
-    fs::read_to_string(image.root().join(path)).unwrap()
+    String::from_utf8(image.read(path, 1000).unwrap()).unwrap()
 }
 
 /// Every path below `root` with what a write would change.
@@ -99,15 +100,11 @@ fn an_image_is_its_fhs_directories_and_nothing_beside_them() {
     );
     given.layer("app", &beside);
     let image = given.merge(&[&layer]).unwrap();
-    let mut tops: Vec<_> = fs::read_dir(image.root())
-        .unwrap()
-        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-        .collect();
-    tops.sort();
+    let tops = names(&image, ROOT);
     assert_eq!(tops, ["boot", "etc", "var"]);
-    assert!(tops.iter().all(|top| FHS.contains(&top.as_str())));
+    assert!(tops.iter().all(|top| FHS.contains(top)));
     assert_eq!(text(&image, "etc/motd"), "hello");
-    assert!(image.root().join("var/.keep").exists());
+    assert_eq!(text(&image, "var/.keep"), "");
 }
 
 #[test]
@@ -143,7 +140,6 @@ fn without_an_entry_the_error_says_run_ww_build() {
         given.merge(&[]),
         Err(ImageError::EntryMissing { .. })
     ));
-    assert_eq!(given.images_left(), 0);
 }
 
 #[test]
@@ -163,7 +159,7 @@ fn a_path_that_is_missing_a_file_unreadable_or_no_image_is_refused_by_name() {
     let plain = given.layer("plain", &[("src/main.rs", ""), ("README.md", "")]);
     let circle = given.scratch.path().join("circle");
     symlink("circle", &circle).unwrap();
-    let open = |path: &Path| Layer::open(path).unwrap_err();
+    let open = |path: &Path| Layer::local(path).unwrap_err();
     assert!(matches!(
         open(&plain.join("nope")),
         ImageError::Missing { .. }
@@ -208,7 +204,6 @@ fn a_file_against_a_directory_is_refused_with_both_layers() {
             ("etc/x", one.clone(), two.clone())
         );
     }
-    assert_eq!(given.images_left(), 0);
 }
 
 #[test]
@@ -219,8 +214,10 @@ fn links_inside_are_kept_as_links() {
     fs::create_dir(layer.join("etc")).unwrap();
     symlink("../usr/lib/real", layer.join("etc/up")).unwrap();
     let image = given.merge(&[&layer]).unwrap();
-    let kept = fs::read_link(image.root().join("etc/up")).unwrap();
-    assert_eq!(kept, Path::new("../usr/lib/real"));
+    let etc = image.child(ROOT, "etc").unwrap();
+    let up = image.child(etc, "up").unwrap();
+    let target = "../usr/lib/real".to_owned();
+    assert_eq!(image.node(up), Some(&Node::Link { target }));
     assert_eq!(text(&image, "usr/lib/same"), "text");
     assert_eq!(image.read("/etc/up", 100).unwrap(), b"text");
 }
@@ -243,7 +240,6 @@ fn links_that_lead_out_are_refused_with_link_and_target() {
             text.contains("boot/link") && text.contains(target),
             "{text}"
         );
-        assert_eq!(given.images_left(), 0);
     }
 }
 
@@ -266,7 +262,10 @@ fn a_top_directory_that_is_a_link_is_refused() {
     let given = Given::new();
     let layer = given.layer("app", &[(ENTRY, ""), ("src/x", "")]);
     symlink("src", layer.join("usr")).unwrap();
-    assert!(matches!(Layer::open(&layer), Err(ImageError::Layer { .. })));
+    assert!(matches!(
+        Layer::local(&layer),
+        Err(ImageError::Layer { .. })
+    ));
 }
 
 #[test]
@@ -283,41 +282,58 @@ fn nothing_is_written_into_a_layer_and_a_read_only_one_will_do() {
     assert_eq!(image.entry().unwrap(), b"program");
     drop(image);
     assert_eq!(state(&layer), before);
-    assert_eq!(given.images_left(), 0, "the copies can be removed");
     for directory in directories.iter().rev() {
         fs::set_permissions(layer.join(directory), fs::Permissions::from_mode(0o755)).unwrap();
     }
 }
 
 #[test]
-fn an_image_is_private_and_goes_when_it_is_dropped() {
+fn a_file_that_changes_after_it_was_listed_is_an_error_and_not_other_bytes() {
     let given = Given::new();
-    let layer = given.layer("app", &[(ENTRY, "program")]);
+    let files = [
+        (ENTRY, "program"),
+        ("etc/a", "text"),
+        ("etc/b", "same"),
+        ("secret", "text"),
+    ];
+    let layer = given.layer("app", &files);
     let image = given.merge(&[&layer]).unwrap();
-    for path in ["", "boot", ENTRY] {
-        let mode = fs::metadata(image.root().join(path)).unwrap().mode();
-        assert_eq!(mode & 0o077, 0, "{path:?}");
+    let etc = image.child(ROOT, "etc").unwrap();
+    let open = image.open(image.child(etc, "a").unwrap()).unwrap();
+    let mut buffer = [0; 10];
+    assert_eq!(open.read_at(1, &mut buffer).unwrap(), 3);
+    let changes: [&dyn Fn(); 4] = [
+        &|| fs::write(layer.join("etc/a"), "texts").unwrap(),
+        &|| {
+            fs::remove_file(layer.join("etc/a")).unwrap();
+            symlink("../secret", layer.join("etc/a")).unwrap();
+        },
+        &|| {
+            fs::remove_file(layer.join("etc/a")).unwrap();
+            fs::write(layer.join("etc/a"), "text").unwrap();
+        },
+        &|| fs::remove_file(layer.join("etc/a")).unwrap(),
+    ];
+    for (number, change) in changes.iter().enumerate() {
+        change();
+        let refused = image.read("etc/a", 100);
+        assert!(
+            matches!(refused, Err(ImageError::Layer { .. })),
+            "{number}: {refused:?}"
+        );
+        assert!(
+            matches!(image.root(&DryRun), Err(ImageError::Root(_))),
+            "{number}"
+        );
+        if number == 0 {
+            let refused = open.read_at(0, &mut buffer).unwrap_err().to_string();
+            assert!(
+                refused.contains("etc/a") && refused.contains("app"),
+                "{refused}"
+            );
+        }
     }
-    assert_eq!(given.images_left(), 1);
-    drop(image);
-    assert_eq!(given.images_left(), 0);
-}
-
-#[test]
-fn a_layer_that_changes_after_it_was_opened_is_refused_and_nothing_is_left() {
-    let given = Given::new();
-    let path = given.layer(
-        "app",
-        &[(ENTRY, "program"), ("etc/a", "text"), ("secret", "text")],
-    );
-    let layer = [Layer::open(&path).unwrap()];
-    fs::remove_file(path.join("etc/a")).unwrap();
-    symlink("../secret", path.join("etc/a")).unwrap();
-    assert!(matches!(
-        Image::merge(&layer, &given.images()),
-        Err(ImageError::Layer { .. })
-    ));
-    assert_eq!(given.images_left(), 0);
+    assert_eq!(image.read("etc/b", 100).unwrap(), b"same");
 }
 
 #[test]
@@ -369,14 +385,6 @@ fn reading_by_path_stays_in_the_image() {
     }
 }
 
-#[test]
-fn a_scratch_directory_that_is_not_there_is_named() {
-    let given = Given::new();
-    let layer = [Layer::open(&given.layer("app", &[(ENTRY, "")])).unwrap()];
-    let refused = Image::merge(&layer, &given.scratch.path().join("nope"));
-    assert!(matches!(refused, Err(ImageError::Scratch { .. })));
-}
-
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
@@ -399,12 +407,31 @@ proptest! {
             }
         }
         if let Ok(image) = given.merge(&layers.each_ref().map(PathBuf::as_path)) {
-            let root = image.root().canonicalize().unwrap();
-            for (path, ..) in state(image.root()) {
+            // As they are: what a link means is read off the whole tree.
+            let copy = given.scratch.path().join("copy");
+            write(&image, ROOT, &copy);
+            let root = copy.canonicalize().unwrap();
+            for (path, ..) in state(&copy) {
                 if let Ok(place) = path.canonicalize() {
                     prop_assert!(place.starts_with(&root), "{path:?} leads to {place:?}");
                 }
             }
+        }
+    }
+}
+
+/// Writes a directory of the image to the disk.
+fn write(image: &Image, directory: u64, to: &Path) {
+    fs::create_dir(to).unwrap();
+    for index in 0.. {
+        let Some((name, number)) = image.child_at(directory, index) else {
+            return;
+        };
+        let at = to.join(name);
+        match image.node(number).unwrap() {
+            Node::Directory => write(image, number, &at),
+            Node::Link { target } => symlink(target, at).unwrap(),
+            Node::File { .. } => fs::write(at, "").unwrap(),
         }
     }
 }

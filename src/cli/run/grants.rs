@@ -6,46 +6,76 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::str::FromStr;
+use std::sync::Arc;
 
 use anyhow::{Context, bail};
 use schema::interfaces::{Interface, MethodId};
+use schema::ipfs_capnp::client as ipfs;
 use schema::system_capnp::{executor, host};
 use ww::grants::{Allowed, Grant, GrantedBy, Grants};
+use ww::ipfs::{Ipfs, Scope};
 
 /// What a program may do that was granted nothing by name, as one would write it after `--grant`.
 pub const DEFAULTS: [&str; 2] = ["host:id,addrs,peers,executor", "executor"];
 
 /// What can be granted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 enum Spec {
     Host,
     Executor,
+    Ipfs(Scope),
 }
 
 impl Spec {
-    const ALL: [(&'static str, Self); 2] = [("host", Self::Host), ("executor", Self::Executor)];
+    const NAMES: [&'static str; 3] = ["host", "executor", "ipfs"];
 
-    fn interface(self) -> anyhow::Result<&'static Interface> {
+    fn interface(&self) -> anyhow::Result<&'static Interface> {
         let id = match self {
             Self::Host => <host::Client as capnp::traits::HasTypeId>::TYPE_ID,
             Self::Executor => <executor::Client as capnp::traits::HasTypeId>::TYPE_ID,
+            Self::Ipfs(_) => <ipfs::Client as capnp::traits::HasTypeId>::TYPE_ID,
         };
         Interface::of_id(id).context("the table of interfaces lacks one that is granted")
     }
 }
 
+/// `host`, `executor`, or `ipfs[,read-only][,under=PATH][,pins=NAMESPACE]`.
 impl FromStr for Spec {
     type Err = anyhow::Error;
 
     fn from_str(text: &str) -> anyhow::Result<Self> {
-        match Self::ALL.iter().find(|(name, _)| *name == text) {
-            Some((_, spec)) => Ok(*spec),
-            None => bail!(
-                "there is no `{text}` to be granted; there is {}",
-                Self::ALL.map(|(name, _)| name).join(", ")
+        let (name, options) = match text.split_once(',') {
+            Some((name, options)) => (name, Some(options)),
+            None => (text, None),
+        };
+        match (name, options) {
+            ("host", None) => Ok(Self::Host),
+            ("executor", None) => Ok(Self::Executor),
+            ("ipfs", options) => Ok(Self::Ipfs(scope(options.unwrap_or_default())?)),
+            ("host" | "executor", Some(options)) => {
+                bail!("{name} has no options such as `{options}`; METHODS narrow it")
+            }
+            _ => bail!(
+                "there is no `{name}` to be granted; there is {}",
+                Self::NAMES.join(", ")
             ),
         }
     }
+}
+
+fn scope(options: &str) -> anyhow::Result<Scope> {
+    let mut scope = Scope::default();
+    for option in options.split(',').filter(|option| !option.is_empty()) {
+        scope = match option.split_once('=') {
+            None if option == "read-only" => scope.attenuate(true, "", "")?,
+            Some(("under", path)) if !path.is_empty() => scope.attenuate(false, path, "")?,
+            Some(("pins", name)) if !name.is_empty() => scope.attenuate(false, "", name)?,
+            _ => bail!(
+                "ipfs has no option `{option}`; there are read-only, under=PATH, pins=NAMESPACE"
+            ),
+        };
+    }
+    Ok(scope)
 }
 
 /// `NAME[:METHODS][=SPEC]`.
@@ -66,7 +96,7 @@ impl FromStr for GrantArg {
         };
         let (name, methods) = name_and_methods(named)?;
         let spec: Spec = spec.unwrap_or(name).parse()?;
-        let methods = methods.map(|names| find(spec, &names)).transpose()?;
+        let methods = methods.map(|names| find(&spec, &names)).transpose()?;
         Ok(Self {
             name: name.to_owned(),
             methods,
@@ -106,7 +136,7 @@ fn name_and_methods(text: &str) -> anyhow::Result<(&str, Option<Vec<&str>>)> {
 }
 
 /// The methods of these names.
-fn find(spec: Spec, names: &[impl AsRef<str>]) -> anyhow::Result<BTreeSet<MethodId>> {
+fn find(spec: &Spec, names: &[impl AsRef<str>]) -> anyhow::Result<BTreeSet<MethodId>> {
     let interface = spec.interface()?;
     let find = |name: &str| {
         interface.method(name).with_context(|| {
@@ -126,12 +156,13 @@ pub struct Decided(BTreeMap<String, (Spec, Option<BTreeSet<MethodId>>)>);
 
 impl Decided {
     /// The grants of one of them.
-    pub fn hand(&self, swarm: &swarm::Handle) -> Grants {
+    pub fn hand(&self, swarm: &swarm::Handle, ipfs: &Arc<Ipfs>) -> Grants {
         let mut grants = Grants::by(GrantedBy::Operator);
         for (name, (spec, methods)) in &self.0 {
             let grant = match spec {
                 Spec::Host => Grant::Host(swarm.clone()),
                 Spec::Executor => Grant::Executor,
+                Spec::Ipfs(scope) => Grant::Ipfs(ipfs.clone(), scope.clone()),
             };
             grants = grants.with_only(name, grant, methods.clone().map(Allowed::only));
         }
@@ -151,7 +182,7 @@ pub fn decide(granted: &[GrantArg], denied: &[DenyArg]) -> anyhow::Result<Decide
     let mut decided: BTreeMap<_, _> = defaults
         .iter()
         .chain(granted)
-        .map(|arg| (arg.name.clone(), (arg.spec, arg.methods.clone())))
+        .map(|arg| (arg.name.clone(), (arg.spec.clone(), arg.methods.clone())))
         .collect();
     for deny in denied {
         let names: Vec<String> = decided.keys().cloned().collect();
@@ -165,7 +196,7 @@ pub fn decide(granted: &[GrantArg], denied: &[DenyArg]) -> anyhow::Result<Decide
         match &deny.methods {
             None => drop(decided.remove(&deny.name)),
             Some(denied) => {
-                let denied = find(*spec, denied)?;
+                let denied = find(spec, denied)?;
                 let interface = spec.interface()?;
                 let left = methods
                     .take()
@@ -231,13 +262,23 @@ mod tests {
         for (granted, told) in [
             (
                 "hots",
-                "there is no `hots` to be granted; there is host, executor",
+                "there is no `hots` to be granted; there is host, executor, ipfs",
             ),
             (
                 "host:connekt",
                 "Host has no method `connekt`; it has id, addrs, peers,",
             ),
             ("=host", "a grant needs a name"),
+            (
+                "host=host,read-only",
+                "host has no options such as `read-only`",
+            ),
+            (
+                "ipfs=ipfs,read-write",
+                "ipfs has no option `read-write`; there are",
+            ),
+            ("ipfs=ipfs,under=x", "subtree: \"x\" is not an IPFS path"),
+            ("ipfs=ipfs,pins=a/b", "pins: a namespace has"),
         ] {
             let error = granted.parse::<GrantArg>().unwrap_err().to_string();
             assert!(error.starts_with(told), "{error}");

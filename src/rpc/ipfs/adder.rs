@@ -88,7 +88,10 @@ fn finished(call: &str) -> capnp::Error {
 }
 
 fn too_many(call: &str) -> capnp::Error {
-    failed(call, format_args!("limit: a tree has at most {MAX_ENTRIES} entries"))
+    failed(
+        call,
+        format_args!("limit: a tree has at most {MAX_ENTRIES} entries"),
+    )
 }
 
 fn path(call: &str, text: capnp::text::Reader<'_>) -> capnp::Result<String> {
@@ -176,7 +179,8 @@ impl face::Server for Adder {
                 for (path, file) in &*files {
                     let Some(file) = file else {
                         let path = crate::rpc::shown(path);
-                        let open = format_args!("{path:?} was not closed, so it may be half a file");
+                        let open =
+                            format_args!("{path:?} was not closed, so it may be half a file");
                         return Err(failed("finish", open));
                     };
                     complete.push((path.clone(), file.clone()));
@@ -233,7 +237,10 @@ enum OpenFile {
 
 impl Writing {
     fn broken() -> capnp::Error {
-        failed("write", "an earlier write of this file failed or was given up")
+        failed(
+            "write",
+            "an earlier write of this file failed or was given up",
+        )
     }
 }
 

@@ -15,7 +15,12 @@ pub fn codec(call: &str, name: &str, otherwise: Codec) -> capnp::Result<Codec> {
         "" => Ok(otherwise),
         name => Codec::of_name(name).ok_or_else(|| {
             let name = crate::rpc::shown(name);
-            failed(call, format_args!("there is no codec {name:?}; there are raw, dag-pb, dag-cbor and dag-json"))
+            failed(
+                call,
+                format_args!(
+                    "there is no codec {name:?}; there are raw, dag-pb, dag-cbor and dag-json"
+                ),
+            )
         }),
     }
 }
@@ -71,6 +76,8 @@ impl face::Server for Block {
         _results: face::RmResults,
     ) -> capnp::Result<()> {
         let cid = cid("rm", params.get()?.get_cid()?)?;
-        self.0.change("rm", move |repo| repo.remove_block(&cid)).await
+        self.0
+            .change("rm", move |repo| repo.remove_block(&cid))
+            .await
     }
 }

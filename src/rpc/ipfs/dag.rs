@@ -22,11 +22,16 @@ impl face::Server for Dag {
         if !matches!(output, Codec::DagJson | Codec::DagCbor) {
             return Err(failed(
                 "get",
-                format_args!("a value is given in dag-json or dag-cbor, not in {}", output.name()),
+                format_args!(
+                    "a value is given in dag-json or dag-cbor, not in {}",
+                    output.name()
+                ),
             ));
         }
         let path = params.get_path()?;
-        let value = self.0.read("get", path, move |repo, path| repo.value(path, output));
+        let value = self
+            .0
+            .read("get", path, move |repo, path| repo.value(path, output));
         let (resolved, data) = value.await?;
         let mut results = results.get();
         results.set_data(&data);
@@ -59,7 +64,9 @@ impl face::Server for Dag {
         mut results: face::ResolveResults,
     ) -> capnp::Result<()> {
         let path = params.get()?.get_path()?;
-        let resolved = self.0.read("resolve", path, |repo, path| repo.resolve_in(path));
+        let resolved = self
+            .0
+            .read("resolve", path, |repo, path| repo.resolve_in(path));
         let resolved = resolved.await?;
         let mut results = results.get();
         results.set_cid(&resolved.cid.to_bytes());

@@ -98,7 +98,10 @@ impl face::Server for Node {
         let params = params.get()?;
         let (offset, bytes) = (params.get_offset(), params.get_bytes());
         let cid = self.cid;
-        let file = self.desk.run("read", move |repo| repo.file_of(&cid)).await?;
+        let file = self
+            .desk
+            .run("read", move |repo| repo.file_of(&cid))
+            .await?;
         let rest = file.bytes().saturating_sub(offset);
         let bytes = if bytes == 0 { rest } else { bytes.min(rest) };
         let reading = Reading::file(self.desk.places.clone(), file, offset, bytes);
@@ -118,7 +121,12 @@ impl face::Server for Node {
         results.set_more(more);
         let mut list = results.init_entries(u32::try_from(entries.len()).unwrap_or(u32::MAX));
         for (index, entry) in (0..).zip(&entries) {
-            encode(list.reborrow().get(index), &entry.name, &entry.cid, &entry.node);
+            encode(
+                list.reborrow().get(index),
+                &entry.name,
+                &entry.cid,
+                &entry.node,
+            );
         }
         Ok(())
     }
@@ -130,7 +138,9 @@ impl face::Server for Node {
     ) -> capnp::Result<()> {
         let name = params.get()?.get_name()?.to_str()?.to_owned();
         let directory = self.cid;
-        let found = self.desk.run("child", move |repo| repo.child(&directory, &name));
+        let found = self
+            .desk
+            .run("child", move |repo| repo.child(&directory, &name));
         let (cid, kind) = found.await?;
         let node = Self::new(self.desk.clone(), cid, kind);
         results.get().set_node(crate::rpc::client(Rc::new(node)));

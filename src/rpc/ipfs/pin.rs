@@ -107,7 +107,9 @@ impl face::Server for Pin {
         let params = params.get()?;
         let cid = cid("rm", params.get_cid()?)?;
         let name = self.0.named("rm", params.get_name()?.to_str()?)?;
-        self.0.change("rm", move |repo| repo.unpin(&cid, &name)).await
+        self.0
+            .change("rm", move |repo| repo.unpin(&cid, &name))
+            .await
     }
 
     async fn verify(

@@ -51,7 +51,9 @@ impl face::Server for Routing {
         self.0.may_reach_beyond("findProviders")?;
         let params = params.get()?;
         let cid = cid("findProviders", params.get_cid()?)?;
-        let here = self.0.run("findProviders", move |repo| repo.has_local(&cid));
+        let here = self
+            .0
+            .run("findProviders", move |repo| repo.has_local(&cid));
         let found = match here.await? {
             true => vec![self.this_node()],
             false => Vec::new(),

@@ -63,13 +63,20 @@ impl face::Server for UnixFs {
     ) -> capnp::Result<()> {
         let params = params.get()?;
         let page = Page::asked("ls", params.get_after()?, params.get_limit())?;
-        let listed = self.0.read("ls", params.get_path()?, |repo, path| repo.list(path));
+        let listed = self
+            .0
+            .read("ls", params.get_path()?, |repo, path| repo.list(path));
         let (entries, more) = page.of("ls", listed.await?)?;
         let mut results = results.get();
         results.set_more(more);
         let mut list = results.init_entries(u32::try_from(entries.len()).unwrap_or(u32::MAX));
         for (index, entry) in (0..).zip(&entries) {
-            encode(list.reborrow().get(index), &entry.name, &entry.cid, &entry.node);
+            encode(
+                list.reborrow().get(index),
+                &entry.name,
+                &entry.cid,
+                &entry.node,
+            );
         }
         Ok(())
     }

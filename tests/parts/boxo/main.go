@@ -4,7 +4,7 @@
 // It listens on a free port of the loopback address, prints the address, and ends when its standard
 // input does. It reaches out to nobody.
 //
-//	GET  /ipfs/CID…                      boxo's trustless gateway
+//	GET  /ipfs/CID…                      boxo's gateway: blocks, CARs, and files by path
 //	POST /add?path=PATH[&cid-version=0]  imports a local file or directory as `ipfs add -r` does; answers its CID
 //	POST /car                            takes a CAR; answers its roots, one a line
 package main
@@ -52,7 +52,9 @@ func main() {
 		log.Fatal(err)
 	}
 	mux := http.NewServeMux()
-	mux.Handle("/ipfs/", gateway.NewHandler(gateway.Config{NoDNSLink: true, DisableHTMLErrors: true}, backend))
+	mux.Handle("/ipfs/", gateway.NewHandler(gateway.Config{
+		DeserializedResponses: true, NoDNSLink: true, DisableHTMLErrors: true,
+	}, backend))
 	mux.HandleFunc("POST /add", p.add)
 	mux.HandleFunc("POST /car", p.car)
 

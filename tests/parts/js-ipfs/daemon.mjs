@@ -1,12 +1,15 @@
 // js-ipfs as a daemon with Kubo's RPC, for the tests of content.
 //
-//   node daemon.mjs REPOSITORY
+//   node daemon.mjs
 //
 // It listens on a free port of the loopback address, prints the address of its RPC, and ends when its
-// standard input does. It is never started as a peer, so it looks for nothing.
+// standard input does. Its repository is a scratch one. It is never started as a peer, so it looks for nothing.
 import { create } from 'ipfs-core'
 import { HttpApi } from 'ipfs-http-server'
+import { mkdtempSync, rmSync } from 'node:fs'
 import { createServer } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 
 const free = () => new Promise((resolve) => {
   const server = createServer()
@@ -16,8 +19,10 @@ const free = () => new Promise((resolve) => {
   })
 })
 const port = await free()
+const repo = mkdtempSync(join(tmpdir(), 'js-ipfs-'))
+process.on('exit', () => rmSync(repo, { recursive: true, force: true }))
 const ipfs = await create({
-  repo: process.argv[2],
+  repo,
   silent: true,
   start: false,
   init: { emptyRepo: true, algorithm: 'Ed25519', profiles: ['test'] },
@@ -33,7 +38,7 @@ const ipfs = await create({
 for (const call of ['get', 'stat']) {
   const inner = ipfs.block[call]
   ipfs.block[call] = (cid, options) => inner(cid, options).catch((error) => {
-    throw error.code === 'ENOENT' ? new Error(`block was not found locally (offline): ipld: could not find ${cid}`) : error
+    throw error.code === 'ERR_NOT_FOUND' ? new Error(`block was not found locally (offline): ipld: could not find ${cid}`) : error
   })
 }
 

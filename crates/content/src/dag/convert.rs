@@ -3,14 +3,14 @@
 use ipld_core::ipld::Ipld;
 use serde::Deserialize;
 
-use super::links::{Scan, shown};
+use super::links::{RESERVED, Scan, shown};
 use super::{DagError, pb};
 use crate::unixfs::wire::Malformed;
 use crate::{Block, Codec, ContentError, MAX_BLOCK_BYTES};
 
 /// The most values, those inside others included, that one node is taken apart into. The smallest takes
 /// one byte in a block and the worst, a map of one key, 1.5 KiB in memory, so this bounds a node to some
-/// 100 MB. Links are found in larger nodes too.
+/// 50 MB. Links are found in larger nodes too.
 pub const MAX_VALUES: usize = 1 << 16;
 
 /// The longest input to [`convert`], in bytes. JSON writes a byte in six at worst and in two or three
@@ -23,7 +23,7 @@ pub(super) const MAX_SHOWN_CHARS: usize = 200;
 /// `block` as DAG-JSON, keys sorted: a raw block as `{"/":{"bytes":…}}`, a dag-pb one as
 /// `{"Data":…,"Links":[…]}`. Up to six times the size of the block.
 ///
-/// Errors: [`DagError::Malformed`].
+/// Errors: [`DagError::Malformed`], and [`DagError::NotExpressible`] for a map with the key `/`.
 pub fn to_json(block: &Block) -> Result<String, ContentError> {
     json(&node(block)?)
 }
@@ -85,6 +85,14 @@ fn encode(codec: Codec, node: &Ipld) -> Result<Vec<u8>, DagError> {
         },
         Codec::DagPb => pb::encode(node).map_err(|why| refused(why.into())),
         Codec::DagCbor => serde_ipld_dagcbor::to_vec(node).map_err(|why| refused(shown(why))),
+        // Written down, such a map could be read as a link.
+        Codec::DagJson if node.iter().any(is_reserved) => Err(refused(
+            "a key is `/`, which JSON keeps for links and bytes".into(),
+        )),
         Codec::DagJson => serde_ipld_dagjson::to_vec(node).map_err(|why| refused(shown(why))),
     }
+}
+
+fn is_reserved(value: &Ipld) -> bool {
+    matches!(value, Ipld::Map(map) if map.contains_key(RESERVED))
 }

@@ -1,5 +1,7 @@
 //! The links of one block, without building what lies between them.
 
+use std::borrow::Cow;
+
 use cid::Cid;
 use serde::de::{self, DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess};
 
@@ -7,7 +9,7 @@ use super::DagError;
 use super::convert::MAX_SHOWN_CHARS;
 use crate::unixfs::dagpb::PbNode;
 use crate::unixfs::wire::Malformed;
-use crate::{Block, Codec, ContentError};
+use crate::{Block, Codec, ContentError, parse_cid};
 
 /// Every link of `block`, in the order in which they are written, repeated ones each time. A raw block
 /// has none. Takes memory in proportion to the links.
@@ -34,12 +36,17 @@ pub fn links(block: &Block) -> Result<Vec<Cid>, ContentError> {
     }
 }
 
+/// The key that makes a map in JSON a link or bytes.
+pub(super) const RESERVED: &str = "/";
+
 /// What one pass over data finds.
 #[derive(Debug, Default)]
 pub(super) struct Scan {
     pub(super) links: Vec<Cid>,
     /// Values of every kind, those inside others too.
     pub(super) values: usize,
+    /// Whether links are maps of the key `/`, and not values of their own.
+    is_json: bool,
 }
 
 impl Scan {
@@ -53,10 +60,12 @@ impl Scan {
                 scan.deserialize(&mut cbor).map_err(shown)?;
                 cbor.end().map_err(shown)?;
             }
+            // As plain JSON: the decoder of dag-json would take a link's text apart before anybody could
+            // look at its length, and for base58 that takes the square of it.
             Codec::DagJson => {
                 let mut json = serde_json::Deserializer::from_slice(bytes);
-                scan.deserialize(serde_ipld_dagjson::de::Deserializer::new(&mut json))
-                    .map_err(shown)?;
+                scan.is_json = true;
+                scan.deserialize(&mut json).map_err(shown)?;
                 json.end().map_err(shown)?;
             }
         }
@@ -131,16 +140,77 @@ impl<'de> de::Visitor<'de> for &mut Scan {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
-        while map.next_key::<IgnoredAny>()?.is_some() {
-            map.next_value_seed(&mut *self)?;
+        if !self.is_json {
+            while map.next_key::<IgnoredAny>()?.is_some() {
+                map.next_value_seed(&mut *self)?;
+            }
+            return Ok(());
+        }
+        let mut is_first = true;
+        while let Some(key) = map.next_key::<Cow<'de, str>>()? {
+            if key != RESERVED {
+                map.next_value_seed(&mut *self)?;
+            } else if is_first {
+                map.next_value_seed(Reserved(&mut *self))?;
+                return alone(&mut map);
+            } else {
+                return Err(de::Error::custom(
+                    "a key is `/`, which is kept for links and bytes",
+                ));
+            }
+            is_first = false;
         }
         Ok(())
     }
 
-    /// Both decoders report a link, and nothing else, in this way.
+    /// A link in CBOR; nothing else is reported in this way.
     fn visit_newtype_struct<D: Deserializer<'de>>(self, link: D) -> Result<(), D::Error> {
         self.links.push(link.deserialize_bytes(WholeCid)?);
         Ok(())
+    }
+}
+
+/// What stands under the key `/` in JSON: the text of a CID, or a map of `bytes`.
+struct Reserved<'a>(&'a mut Scan);
+
+impl<'de> DeserializeSeed<'de> for Reserved<'_> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> de::Visitor<'de> for Reserved<'_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("the text of a CID, or a map of `bytes`")
+    }
+
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<(), E> {
+        let cid = parse_cid(text).map_err(|_| E::custom("a link's CID is not valid"))?;
+        self.0.links.push(cid);
+        Ok(())
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
+        match map.next_key::<Cow<'de, str>>()? {
+            Some(key) if key == "bytes" => {
+                // The decoder looks at what the text says.
+                map.next_value::<Cow<'de, str>>()?;
+                alone(&mut map)
+            }
+            _ => Err(de::Error::custom("the key `/` is kept for links and bytes")),
+        }
+    }
+}
+
+/// Refuses anything more in `map`.
+fn alone<'de, A: MapAccess<'de>>(map: &mut A) -> Result<(), A::Error> {
+    match map.next_key::<IgnoredAny>()? {
+        None => Ok(()),
+        Some(_) => Err(de::Error::custom("something stands beside a link or bytes")),
     }
 }
 
@@ -240,6 +310,54 @@ mod tests {
                 ),
                 "{what}: {refused:?}"
             );
+        }
+    }
+
+    #[test]
+    fn json_with_two_meanings_is_refused() {
+        let link = leaf(1);
+        for json in [
+            format!(r#"{{"/":"{link}","a":1}}"#),
+            format!(r#"{{"a":1,"/":"{link}"}}"#),
+            format!(r#"{{"/":"/ipfs/{link}"}}"#),
+            format!(r#"{{"/":"{link}/a"}}"#),
+            r#"{"/":{"bytes":"AQ","a":1}}"#.to_owned(),
+            r#"{"/":{"bytes":1}}"#.to_owned(),
+            r#"{"/":{}}"#.to_owned(),
+            r#"{"/":1}"#.to_owned(),
+            format!(r#"{{"/":"{link}"}} {{}}"#),
+        ] {
+            let block = Block::new(Codec::DagJson, json.clone().into_bytes()).unwrap();
+            let refused = links(&block);
+            assert!(
+                matches!(refused, Err(ContentError::Dag(DagError::Malformed { .. }))),
+                "{json}"
+            );
+            assert!(super::super::to_json(&block).is_err(), "{json}");
+        }
+    }
+
+    /// Base58 and its like take the square of the length to be taken apart.
+    #[test]
+    fn a_megabyte_of_a_cid_is_refused_unread() {
+        for base in ["z", "k", "9", "Qm"] {
+            let json = format!(r#"[{{"/":"{base}{}"}}]"#, "1".repeat(1 << 20));
+            let block = Block::new(Codec::DagJson, json.into_bytes()).unwrap();
+            assert!(links(&block).is_err() && super::super::to_json(&block).is_err());
+        }
+    }
+
+    #[test]
+    fn a_megabyte_of_digits_is_one_number() {
+        let digits = "1".repeat(1 << 20);
+        for json in [
+            format!("0.{digits}"),
+            format!("{digits}e-1048576"),
+            format!("[{digits}]"),
+        ] {
+            let block = Block::new(Codec::DagJson, json.into_bytes()).unwrap();
+            assert!(links(&block).map_or(true, |links| links.is_empty()));
+            let _ = super::super::to_json(&block);
         }
     }
 

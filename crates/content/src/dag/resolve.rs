@@ -2,19 +2,18 @@
 //!
 //! Each segment is a key of a map, an index of a list, or, in a dag-pb node, the name of a link; a link
 //! that is met on the way is followed. As Kubo has it for `/ipfs/` paths, a dag-pb node shows its links by
-//! name and nothing else of itself: `Links/0/Hash` leads to nothing.
+//! name and nothing else of itself: `Links/0/Hash` leads to nothing. A sharded directory is one node.
 
 use cid::Cid;
 use ipld_core::ipld::Ipld;
 
 use super::convert::{json, node};
 use super::{DagError, to_json};
-use crate::directory;
 use crate::store::need;
 use crate::unixfs::UnixFs;
 use crate::unixfs::dagpb::PbNode;
 use crate::unixfs::wire::Malformed;
-use crate::{Block, BlockStore, Codec, ContentError, IpfsPath};
+use crate::{Block, BlockStore, Codec, ContentError, IpfsPath, directory};
 
 /// Where a path leads.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -111,8 +110,11 @@ fn named_link<'a>(
         .map_or(("", segments), |(name, behind)| (name, behind));
     // The links of a sharded directory do not carry the names of its entries.
     if matches!(UnixFs::decode(block), Ok(UnixFs::Shard(_))) {
-        let cid = directory::resolve(store, block.cid(), &[name])?;
-        return Ok(Step::Link(cid, behind));
+        return match directory::resolve(store, block.cid(), &[name]) {
+            Ok(cid) => Ok(Step::Link(cid, behind)),
+            Err(ContentError::NameNotFound { .. }) => Err(not_found(block, name)),
+            Err(error) => Err(error),
+        };
     }
     let node = PbNode::decode(block.bytes()).map_err(|Malformed(why)| DagError::Malformed {
         cid: *block.cid(),

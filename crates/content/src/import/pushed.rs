@@ -134,14 +134,19 @@ impl TreeWriter {
     pub fn finish(self, store: &dyn BlockStore, version: CidVersion) -> Result<Cid, ContentError> {
         self.tree.check_links()?;
         let mut files = self.files;
-        let root = assemble(store, version, &self.tree, |path, node| match node {
-            Node::Link { target } => put(store, version, unixfs::link_block(target)?).map(Some),
-            Node::File { .. } => match files.remove(path) {
-                Some(file) => Ok(Some(file.0)),
-                None => Err(changed(path)),
+        let root = assemble(
+            store,
+            version,
+            self.tree.iter().rev(),
+            |path, node| match node {
+                Node::Link { target } => put(store, version, unixfs::link_block(target)?).map(Some),
+                Node::File { .. } => match files.remove(path) {
+                    Some(file) => Ok(Some(file.0)),
+                    None => Err(changed(path)),
+                },
+                Node::Directory => Ok(None),
             },
-            Node::Directory => Ok(None),
-        });
+        );
         Ok(root?.cid)
     }
 

@@ -8,7 +8,8 @@ use std::time::Duration;
 pub(super) const LEAST_PROGRESS_BYTES: u64 = 4 * 1024;
 
 /// How long each part of a request may take. A small call ends within [`call`](Self::call); a stream
-/// may take long as long as it moves. The daemon is told the bound too, so that it gives up when we do.
+/// may take long as long as it moves. The daemon is given three quarters of the bound, so that it gives up
+/// by itself, and says so, before we do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Deadlines {
     /// To look up the name, and then again to connect, TLS included.

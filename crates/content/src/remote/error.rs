@@ -141,16 +141,22 @@ impl RemoteError {
         &self.fault
     }
 
-    /// Whether nobody is there: asking again at once is of no use.
-    pub fn is_absent(&self) -> bool {
-        matches!(*self.fault, Fault::Unreachable { .. })
-            || matches!(
-                *self.fault,
-                Fault::Late {
-                    phase: Phase::Connect,
+    /// Whether it is the server and not the question: nobody is there, whoever is does not answer, or
+    /// asks to be left alone. Asking for something else at once is of no use.
+    pub fn is_out_of_order(&self) -> bool {
+        matches!(
+            *self.fault,
+            Fault::Unreachable { .. }
+                | Fault::Tls { .. }
+                | Fault::Late {
+                    phase: Phase::Connect | Phase::Answer,
                     ..
                 }
-            )
+                | Fault::Refused {
+                    status: 429 | 503,
+                    ..
+                }
+        )
     }
 
     /// The error inside what a [`Download`](super::Download) said when it was read, or `error` back.

@@ -2,8 +2,8 @@
 //! digits of the digest, which keeps directories small.
 //!
 //! Files rather than a database because a block is written once, named by its content and never changed:
-//! a rename is all the transaction that it needs, processes can share the directory without a lock, and
-//! what is in it can be looked at with ordinary tools.
+//! a rename is all the transaction that it needs, processes can share the directory, and what is in it
+//! can be looked at with ordinary tools.
 //!
 //! A block is written beside its place and renamed into it, so a reader sees a whole block or none. It is
 //! not flushed to the platter: after a power failure a block may be missing or torn, which `get` notices,

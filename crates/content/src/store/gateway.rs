@@ -58,6 +58,7 @@ impl BlockStore for GatewayStore {
     }
 
     fn get(&self, cid: &Cid) -> Result<Option<Block>, ContentError> {
+        super::check_name(cid)?;
         let limit = MAX_BLOCK_BYTES as u64;
         let answer = self
             .endpoint
@@ -68,6 +69,7 @@ impl BlockStore for GatewayStore {
     }
 
     fn has(&self, cid: &Cid) -> Result<bool, ContentError> {
+        super::check_name(cid)?;
         let answer = self
             .endpoint
             .head("format=raw", &path(cid), &[("format", "raw")], RAW);

@@ -37,12 +37,14 @@ impl BlockStore for KuboStore {
 
     /// Asks the daemon's peers too, if it has no such block.
     fn get(&self, cid: &Cid) -> Result<Option<Block>, ContentError> {
+        super::check_name(cid)?;
         let bytes = self.kubo.block_get(cid, Reach::Network)?;
         bytes.map(|bytes| Block::verified(*cid, bytes)).transpose()
     }
 
     /// Whether the daemon itself has it.
     fn has(&self, cid: &Cid) -> Result<bool, ContentError> {
+        super::check_name(cid)?;
         Ok(self.kubo.block_stat(cid)?.is_some())
     }
 }

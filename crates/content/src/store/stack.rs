@@ -6,8 +6,8 @@
 //! the block does what went wrong become the answer. "Nobody has it" (`None`) is said only if every
 //! source was asked and said so.
 //!
-//! A source that is not there at all is left alone for some seconds, so that a daemon that is not running
-//! costs one refused connection, and not one for each block.
+//! A source that is not there at all, or does not answer at all, is left alone for some seconds, so that a
+//! daemon that is not running costs one refused connection, and not one for each block.
 //!
 //! Refused: writing to sources. [`put`](BlockStore::put) keeps a block in our own store alone; giving
 //! blocks to others is a deed of its own.
@@ -23,7 +23,7 @@ use cid::Cid;
 pub use self::fetch::Hook as FetchHook;
 use crate::{Block, BlockStore, ContentError};
 
-/// For how long a source that is not there is left alone. Long enough that a whole run without a daemon
+/// For how long a source that is out of order is left alone. Long enough that a whole run without a daemon
 /// pays for a few connections; short enough that a daemon that is started meanwhile is found.
 const REST: Duration = Duration::from_secs(5);
 
@@ -57,6 +57,13 @@ pub enum Event<'a> {
         source: &'a str,
         /// Why.
         error: &'a ContentError,
+    },
+    /// A block came from a source, and is what was asked for.
+    Came {
+        /// The source.
+        source: &'a str,
+        /// Its size in bytes.
+        bytes: u64,
     },
     /// A block came from a source, and our own store could not keep it.
     NotKept {
@@ -120,12 +127,22 @@ impl Stack {
         let mut failures = Vec::new();
         for place in self.sources.iter() {
             match self.ask(place, |source| source.get(cid)) {
-                Ok(Some(block)) => return Ok(Some(block)),
+                Ok(Some(block)) => {
+                    self.came(place, &block);
+                    return Ok(Some(block));
+                }
                 Ok(None) => {}
                 Err(why) => failures.push(why),
             }
         }
         none_or(*cid, failures)
+    }
+
+    fn came(&self, place: &Place, block: &Block) {
+        (self.report)(Event::Came {
+            source: place.source.name(),
+            bytes: block.bytes().len() as u64,
+        });
     }
 
     /// Asks one source, unless it rests. Failures are reported, and returned as text.
@@ -148,7 +165,7 @@ impl Stack {
                 error: &error,
             });
             let why = error.to_string();
-            if matches!(&error, ContentError::Remote(error) if error.is_absent()) {
+            if matches!(&error, ContentError::Remote(error) if error.is_out_of_order()) {
                 place.rest(why.clone());
             }
             why

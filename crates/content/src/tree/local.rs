@@ -1,15 +1,16 @@
 //! A tree in a local directory that may change, or be changed against us, while we read it.
 //!
 //! Every step opens one name in an open directory and follows no link, so that whatever is swapped
-//! underneath, the walk stays below the directory that was opened first. A file gives exactly the bytes
-//! that were listed for it, or [`TreeError::Changed`]. Nothing is written.
+//! underneath, the walk stays below the directory that was opened first. A file is the one that was listed,
+//! with the size and the time of change that it had, or it is [`TreeError::Changed`]. Nothing is written.
 
+use std::collections::HashMap;
 use std::io::{self, Write};
 use std::path::Path;
 
 use cap_fs_ext::{DirExt, FollowSymlinks, OpenOptionsFollowExt, OpenOptionsSyncExt};
 use cap_std::ambient_authority;
-use cap_std::fs::{Dir, File, FileExt, FileType, FileTypeExt, OpenOptions};
+use cap_std::fs::{Dir, File, FileExt, FileType, FileTypeExt, Metadata, MetadataExt, OpenOptions};
 
 use super::{Node, Tree, TreeError, TreePath, name_fault};
 
@@ -21,6 +22,28 @@ const COPY_BYTES: usize = 128 * 1024;
 pub struct LocalTree {
     root: Dir,
     tree: Tree,
+    stamps: HashMap<TreePath, Stamp>,
+}
+
+/// By which a file is known again. A file that is written to within one tick of the host's clock, some
+/// milliseconds, and keeps its size, is not told apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Stamp {
+    device: u64,
+    inode: u64,
+    bytes: u64,
+    modified: (i64, i64),
+}
+
+impl Stamp {
+    fn of(found: &Metadata) -> Self {
+        Self {
+            device: found.dev(),
+            inode: found.ino(),
+            bytes: found.len(),
+            modified: (found.mtime(), found.mtime_nsec()),
+        }
+    }
 }
 
 impl LocalTree {
@@ -30,17 +53,20 @@ impl LocalTree {
     /// Errors: [`TreeError::Missing`], [`TreeError::NotADirectory`], [`TreeError::Unreadable`] for the path
     /// itself, and every refusal of names, links, kinds and limits for what is in it.
     pub fn open(path: &Path, tops: &[&str]) -> Result<Self, TreeError> {
-        let root = open_root(path)?;
-        let mut tree = Tree::default();
+        let mut listed = Self {
+            root: open_root(path)?,
+            tree: Tree::default(),
+            stamps: HashMap::new(),
+        };
         for name in tops {
             if name_fault(name).is_some() {
                 TreePath::root().child(name)?;
             }
-            match root.symlink_metadata(name) {
+            match listed.root.symlink_metadata(name) {
                 Ok(found) if found.is_dir() => {
                     let top = TreePath::root().child(name)?;
-                    tree.insert(top.clone(), Node::Directory)?;
-                    list(&root, top, &mut tree)?;
+                    listed.tree.insert(top.clone(), Node::Directory)?;
+                    listed.list(top, Hidden::Listed)?;
                 }
                 Ok(_) => {
                     return Err(TreeError::TopNotADirectory {
@@ -51,8 +77,21 @@ impl LocalTree {
                 Err(error) => return Err(TreeError::io(name, "looking")(error)),
             }
         }
-        tree.check_links_below(tops)?;
-        Ok(Self { root, tree })
+        listed.tree.check_links_below(tops)?;
+        Ok(listed)
+    }
+
+    /// Lists all that is in the directory `path`, or all whose names do not begin with a dot. Errors: as
+    /// [`LocalTree::open`].
+    pub fn whole(path: &Path, hidden: Hidden) -> Result<Self, TreeError> {
+        let mut listed = Self {
+            root: open_root(path)?,
+            tree: Tree::default(),
+            stamps: HashMap::new(),
+        };
+        listed.list(TreePath::root(), hidden)?;
+        listed.tree.check_links()?;
+        Ok(listed)
     }
 
     /// What was listed.
@@ -81,9 +120,7 @@ impl LocalTree {
         let changed = || TreeError::Changed {
             path: path.to_string(),
         };
-        let Some(Node::File { bytes }) = self.tree.get(path.as_str()) else {
-            return Err(changed());
-        };
+        let stamp = *self.stamps.get(path).ok_or_else(changed)?;
         let (parent, name) = path.split().ok_or_else(changed)?;
         let directory = open_directory(&self.root, &parent)?;
         // Without `nonblock`, a fifo put in the file's place would hold us here for ever.
@@ -95,15 +132,24 @@ impl LocalTree {
         let found = file
             .metadata()
             .map_err(TreeError::io(path.as_str(), "looking"))?;
-        if !found.is_file() {
+        if !found.is_file() || Stamp::of(&found) != stamp {
             return Err(changed());
         }
         Ok(LocalFile {
             file,
-            bytes: *bytes,
+            stamp,
             path: path.to_string(),
         })
     }
+}
+
+/// What becomes of names that begin with a dot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Hidden {
+    /// They are names like any other.
+    Listed,
+    /// They are not looked at.
+    PassedOver,
 }
 
 /// An open file that has exactly as many bytes as were listed, or is refused when it is read. Any number of
@@ -111,7 +157,7 @@ impl LocalTree {
 #[derive(Debug)]
 pub struct LocalFile {
     file: File,
-    bytes: u64,
+    stamp: Stamp,
     path: String,
 }
 
@@ -123,13 +169,13 @@ impl LocalFile {
 
     /// Its size in bytes, as listed.
     pub fn bytes(&self) -> u64 {
-        self.bytes
+        self.stamp.bytes
     }
 
     /// Fills the front of `buffer` with what stands at `offset`, as far as the listed end, and returns how
     /// many bytes that are. [`TreeError::Changed`] if the file has become shorter.
     pub fn read_at(&self, offset: u64, buffer: &mut [u8]) -> Result<usize, TreeError> {
-        let left = usize::try_from(self.bytes.saturating_sub(offset)).unwrap_or(usize::MAX);
+        let left = usize::try_from(self.bytes().saturating_sub(offset)).unwrap_or(usize::MAX);
         let wanted = left.min(buffer.len());
         let into = buffer.get_mut(..wanted).unwrap_or_default();
         match self.file.read_exact_at(into, offset) {
@@ -142,12 +188,22 @@ impl LocalFile {
     /// [`TreeError::Changed`] if the file has become longer.
     pub fn check_end(&self) -> Result<(), TreeError> {
         loop {
-            match self.file.read_at(&mut [0], self.bytes) {
+            match self.file.read_at(&mut [0], self.bytes()) {
                 Ok(0) => return Ok(()),
                 Ok(_) => return Err(self.changed()),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => return Err(TreeError::io(&self.path, "reading")(error)),
             }
+        }
+    }
+
+    /// [`TreeError::Changed`] if it has been written to since it was listed. What was read before this is
+    /// what was listed.
+    pub fn check_unchanged(&self) -> Result<(), TreeError> {
+        let found = self.file.metadata();
+        match found.map_err(TreeError::io(&self.path, "looking"))? {
+            found if Stamp::of(&found) == self.stamp => Ok(()),
+            _ => Err(self.changed()),
         }
     }
 
@@ -182,46 +238,52 @@ fn open_directory(root: &Dir, path: &TreePath) -> Result<Dir, TreeError> {
         })
 }
 
-/// Adds everything below `top` to `tree`. Directories wait by path, not opened, so that a wide tree
-/// does not use up the file descriptors.
-fn list(root: &Dir, top: TreePath, tree: &mut Tree) -> Result<(), TreeError> {
-    let mut waiting = vec![top];
-    while let Some(path) = waiting.pop() {
-        let directory = open_directory(root, &path)?;
-        let failed = |error| TreeError::io(path.as_str(), "listing")(error);
-        for entry in directory.entries().map_err(failed)? {
-            let entry = entry.map_err(failed)?;
-            let os_name = entry.file_name();
-            let not_utf8 = || TreeError::NotUtf8 {
-                path: format!("{path}/{}", os_name.to_string_lossy()),
-            };
-            let at = path.child(os_name.to_str().ok_or_else(not_utf8)?)?;
-            let found = directory
-                .symlink_metadata(&os_name)
-                .map_err(TreeError::io(at.as_str(), "looking"))?;
-            let kind = found.file_type();
-            let node = if kind.is_dir() {
-                waiting.push(at.clone());
-                Node::Directory
-            } else if kind.is_file() {
-                Node::File { bytes: found.len() }
-            } else if kind.is_symlink() {
-                let target = directory
-                    .read_link_contents(&os_name)
-                    .map_err(TreeError::io(at.as_str(), "reading the link"))?;
-                Node::Link {
-                    target: target.to_str().ok_or_else(not_utf8)?.to_owned(),
+impl LocalTree {
+    /// Lists everything below `top`. Directories wait by path, not opened, so that a wide tree
+    /// does not use up the file descriptors.
+    fn list(&mut self, top: TreePath, hidden: Hidden) -> Result<(), TreeError> {
+        let mut waiting = vec![top];
+        while let Some(path) = waiting.pop() {
+            let directory = open_directory(&self.root, &path)?;
+            let failed = |error| TreeError::io(path.as_str(), "listing")(error);
+            for entry in directory.entries().map_err(failed)? {
+                let entry = entry.map_err(failed)?;
+                let os_name = entry.file_name();
+                if hidden == Hidden::PassedOver && os_name.as_encoded_bytes().starts_with(b".") {
+                    continue;
                 }
-            } else {
-                return Err(TreeError::SpecialFile {
-                    path: at.to_string(),
-                    kind: special(kind),
-                });
-            };
-            tree.insert(at, node)?;
+                let not_utf8 = || TreeError::NotUtf8 {
+                    path: format!("{path}/{}", os_name.to_string_lossy()),
+                };
+                let at = path.child(os_name.to_str().ok_or_else(not_utf8)?)?;
+                let found = directory
+                    .symlink_metadata(&os_name)
+                    .map_err(TreeError::io(at.as_str(), "looking"))?;
+                let kind = found.file_type();
+                let node = if kind.is_dir() {
+                    waiting.push(at.clone());
+                    Node::Directory
+                } else if kind.is_file() {
+                    self.stamps.insert(at.clone(), Stamp::of(&found));
+                    Node::File { bytes: found.len() }
+                } else if kind.is_symlink() {
+                    let target = directory
+                        .read_link_contents(&os_name)
+                        .map_err(TreeError::io(at.as_str(), "reading the link"))?;
+                    Node::Link {
+                        target: target.to_str().ok_or_else(not_utf8)?.to_owned(),
+                    }
+                } else {
+                    return Err(TreeError::SpecialFile {
+                        path: at.to_string(),
+                        kind: special(kind),
+                    });
+                };
+                self.tree.insert(at, node)?;
+            }
         }
+        Ok(())
     }
-    Ok(())
 }
 
 fn special(kind: FileType) -> &'static str {
@@ -273,6 +335,26 @@ mod tests {
             2
         );
         assert_eq!(&middle[..2], b"lo");
+    }
+
+    #[test]
+    fn a_whole_directory_is_listed_with_or_without_what_is_hidden() {
+        let scratch = scratch();
+        fs::write(scratch.path().join(".env"), "SECRET").unwrap();
+        fs::create_dir(scratch.path().join("usr/.git")).unwrap();
+        fs::write(scratch.path().join("usr/a"), "hello").unwrap();
+        fs::write(scratch.path().join("b"), "").unwrap();
+        for (hidden, names) in [
+            (Hidden::PassedOver, &["b", "usr", "usr/a"][..]),
+            (Hidden::Listed, &[".env", "b", "usr", "usr/.git", "usr/a"]),
+        ] {
+            let local = LocalTree::whole(scratch.path(), hidden).unwrap();
+            let listed: Vec<_> = local.tree().iter().map(|(path, _)| path.as_str()).collect();
+            assert_eq!(listed, names);
+        }
+        symlink("../key", scratch.path().join("key")).unwrap();
+        let refused = LocalTree::whole(scratch.path(), Hidden::PassedOver);
+        assert!(matches!(refused, Err(TreeError::LinkLeaves { .. })));
     }
 
     #[test]
@@ -341,7 +423,19 @@ mod tests {
         let path = TreePath::root().child("usr").unwrap().child("a").unwrap();
         let secret = scratch.path().join("secret");
         fs::write(&secret, "hello").unwrap();
-        let swaps: [&dyn Fn(); 4] = [
+        let swaps: [&dyn Fn(); 6] = [
+            &|| {
+                let file = fs::File::options().write(true).open(&at).unwrap();
+                file.set_modified(std::time::UNIX_EPOCH).unwrap();
+            },
+            &|| {
+                let kept = fs::metadata(&at).unwrap().modified().unwrap();
+                let other = scratch.path().join("other");
+                fs::write(&other, "HELLO").unwrap();
+                let file = fs::File::options().write(true).open(&other).unwrap();
+                file.set_modified(kept).unwrap();
+                fs::rename(&other, &at).unwrap();
+            },
             &|| fs::write(&at, "hello, world").unwrap(),
             &|| fs::write(&at, "he").unwrap(),
             &|| {
@@ -361,6 +455,21 @@ mod tests {
             let read = read_all(&local, &path);
             assert!(read.is_err(), "swap {number}: {read:?}");
         }
+    }
+
+    #[test]
+    fn what_is_written_to_an_open_file_is_noticed() {
+        let scratch = scratch();
+        let at = scratch.path().join("usr/a");
+        fs::write(&at, "hello").unwrap();
+        let local = LocalTree::open(scratch.path(), &["usr"]).unwrap();
+        let path = TreePath::root().child("usr").unwrap().child("a").unwrap();
+        let file = local.file(&path).unwrap();
+        file.check_unchanged().unwrap();
+        let writer = fs::File::options().write(true).open(&at).unwrap();
+        writer.set_modified(std::time::UNIX_EPOCH).unwrap();
+        let changed = file.check_unchanged();
+        assert!(matches!(changed, Err(TreeError::Changed { .. })));
     }
 
     #[test]

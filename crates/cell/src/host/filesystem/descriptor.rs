@@ -1,14 +1,19 @@
 //! `wasi:filesystem/types` for descriptors of the image and of the writable places alike.
+//!
+//! A guest holds a number, and the cell's table has what it stands for: what was [`Seen`] of the image, or
+//! one of wasmtime-wasi's descriptors, for which `Files` knows what is [`Opened`] in a place. The types that
+//! the bindings give to both say nothing about that.
 
 use super::FilesView;
-use super::change::{self, At, Opening};
+use super::change::{self, Opening};
+use super::image::{self, Listing, Seen};
 use super::stream::{Input, Output};
 use super::tree::Opened;
 use cap_primitives::fs::read_base_dir;
 use std::fs::File;
 use std::sync::Arc;
 use tokio::task::spawn_blocking;
-use wasmtime::component::Resource;
+use wasmtime::component::{Resource, ResourceTableError};
 use wasmtime_wasi::filesystem::Descriptor;
 use wasmtime_wasi::p2::bindings::filesystem::types::{
     Advice, DescriptorFlags, DescriptorStat, DescriptorType, DirectoryEntry, DirectoryEntryStream,
@@ -28,47 +33,65 @@ pub(super) const MAX_LISTED_BYTES: usize = 8 << 20;
 /// up.
 const LISTED_NAME_BYTES: usize = 96;
 
+/// Where a descriptor is.
+enum At {
+    Image(Arc<Seen>),
+    Place(Arc<Opened>),
+}
+
 impl FilesView<'_> {
-    /// What is open in a writable place under this descriptor.
-    fn opened(&self, fd: &Fd) -> Option<Arc<Opened>> {
-        self.files.opened.get(&fd.rep()).cloned()
-    }
-
-    fn opened_directory(&self, fd: &Fd) -> FsResult<Option<Arc<Opened>>> {
-        match self.opened(fd) {
-            Some(opened) if !opened.is_directory() => Err(ErrorCode::NotDirectory.into()),
-            opened => Ok(opened),
+    fn at(&self, fd: &Fd) -> Result<At, ResourceTableError> {
+        let seen = Resource::<Arc<Seen>>::new_borrow(fd.rep());
+        if let Ok(seen) = self.wasi.table.get(&seen) {
+            return Ok(At::Image(seen.clone()));
+        }
+        match self.files.opened.get(&fd.rep()) {
+            Some(opened) => Ok(At::Place(opened.clone())),
+            None => Err(ResourceTableError::NotPresent),
         }
     }
 
-    fn opened_file(&self, fd: &Fd) -> FsResult<Option<Arc<Opened>>> {
-        match self.opened(fd) {
-            Some(opened) if opened.is_directory() => Err(ErrorCode::BadDescriptor.into()),
-            opened => Ok(opened),
+    /// A directory of a writable place.
+    fn directory(&self, fd: &Fd) -> FsResult<Arc<Opened>> {
+        match self.at(fd)? {
+            At::Image(seen) if seen.is_directory() => Err(ErrorCode::ReadOnly.into()),
+            At::Place(opened) if opened.is_directory() => Ok(opened),
+            _ => Err(ErrorCode::NotDirectory.into()),
         }
     }
 
-    /// Two directories that something may go between, or none if it is the image's affair. Between
-    /// different places nothing goes.
-    fn opened_pair(&self, old: &Fd, new: &Fd) -> FsResult<Option<(Arc<Opened>, Arc<Opened>)>> {
-        match (self.opened_directory(old)?, self.opened_directory(new)?) {
-            (Some(old), Some(new)) if Arc::ptr_eq(&old.tree, &new.tree) => Ok(Some((old, new))),
-            (Some(_), Some(_)) => Err(ErrorCode::CrossDevice.into()),
-            (None, None) => Ok(None),
-            _ => Err(ErrorCode::NotPermitted.into()),
+    /// A file of a writable place.
+    fn file(&self, fd: &Fd) -> FsResult<Arc<Opened>> {
+        match self.at(fd)? {
+            At::Image(seen) if !seen.is_directory() => Err(ErrorCode::ReadOnly.into()),
+            At::Place(opened) if !opened.is_directory() => Ok(opened),
+            _ => Err(ErrorCode::BadDescriptor.into()),
         }
     }
 
-    /// What keeps this counted: nothing for the root of the image.
-    fn counted(&self, fd: &Fd) -> Option<Arc<dyn Send + Sync>> {
-        if let Some(opened) = self.opened(fd) {
-            return Some(opened);
+    /// Two directories that something may go between. Between different places nothing goes; programs take
+    /// it as the advice to copy.
+    fn pair(&self, old: &Fd, new: &Fd) -> FsResult<(Arc<Opened>, Arc<Opened>)> {
+        let among = |at: &At| match at {
+            At::Image(seen) => seen.is_directory(),
+            At::Place(opened) => opened.is_directory(),
+        };
+        let (old, new) = (self.at(old)?, self.at(new)?);
+        if !(among(&old) && among(&new)) {
+            return Err(ErrorCode::NotDirectory.into());
         }
-        let held = self.files.held.get(&fd.rep())?;
-        Some(held.clone())
+        match (old, new) {
+            (At::Place(old), At::Place(new)) if Arc::ptr_eq(&old.tree, &new.tree) => Ok((old, new)),
+            (At::Image(_), At::Image(_)) => Err(ErrorCode::ReadOnly.into()),
+            _ => Err(ErrorCode::CrossDevice.into()),
+        }
     }
 
-    fn push_output(&mut self, opened: Arc<Opened>, at: At) -> FsResult<Resource<DynOutputStream>> {
+    fn push_output(
+        &mut self,
+        opened: Arc<Opened>,
+        at: change::At,
+    ) -> FsResult<Resource<DynOutputStream>> {
         let stream = Output::new(opened, at, self.files.pending.clone());
         Ok(self.wasi.table.push(Box::new(stream) as DynOutputStream)?)
     }
@@ -77,6 +100,11 @@ impl FilesView<'_> {
         let fd = self.wasi.table.push(opened.descriptor.clone())?;
         self.files.opened.insert(fd.rep(), opened);
         Ok(fd)
+    }
+
+    pub(super) fn push_seen(&mut self, seen: Seen) -> Result<Fd, ResourceTableError> {
+        let fd = self.wasi.table.push(Arc::new(seen))?;
+        Ok(Resource::new_own(fd.rep()))
     }
 }
 
@@ -88,25 +116,36 @@ impl HostDescriptor for FilesView<'_> {
         length: Filesize,
         advice: Advice,
     ) -> FsResult<()> {
-        self.wasi.advise(fd, offset, length, advice).await
+        match self.at(&fd)? {
+            At::Image(seen) if seen.is_directory() => Err(ErrorCode::BadDescriptor.into()),
+            At::Image(_) => Ok(()),
+            At::Place(_) => self.wasi.advise(fd, offset, length, advice).await,
+        }
     }
 
     async fn sync_data(&mut self, fd: Fd) -> FsResult<()> {
-        self.wasi.sync_data(fd).await
+        match self.at(&fd)? {
+            At::Image(_) => Ok(()),
+            At::Place(_) => self.wasi.sync_data(fd).await,
+        }
     }
 
     async fn get_flags(&mut self, fd: Fd) -> FsResult<DescriptorFlags> {
-        self.wasi.get_flags(fd).await
+        match self.at(&fd)? {
+            At::Image(seen) => Ok(seen.flags()),
+            At::Place(_) => self.wasi.get_flags(fd).await,
+        }
     }
 
     async fn get_type(&mut self, fd: Fd) -> FsResult<DescriptorType> {
-        self.wasi.get_type(fd).await
+        match self.at(&fd)? {
+            At::Image(seen) => Ok(seen.kind()),
+            At::Place(_) => self.wasi.get_type(fd).await,
+        }
     }
 
     async fn set_size(&mut self, fd: Fd, size: Filesize) -> FsResult<()> {
-        let Some(opened) = self.opened_file(&fd)? else {
-            return self.wasi.set_size(fd, size).await;
-        };
+        let opened = self.file(&fd)?;
         let tree = opened.tree.clone();
         let resized = tree.start(move |tree| change::resize(tree, opened.file(), size));
         Ok(resized.await?)
@@ -118,7 +157,10 @@ impl HostDescriptor for FilesView<'_> {
         accessed: NewTimestamp,
         modified: NewTimestamp,
     ) -> FsResult<()> {
-        self.wasi.set_times(fd, accessed, modified).await
+        match self.at(&fd)? {
+            At::Image(_) => Err(ErrorCode::ReadOnly.into()),
+            At::Place(_) => self.wasi.set_times(fd, accessed, modified).await,
+        }
     }
 
     async fn read(
@@ -127,24 +169,30 @@ impl HostDescriptor for FilesView<'_> {
         length: Filesize,
         offset: Filesize,
     ) -> FsResult<(Vec<u8>, bool)> {
-        self.wasi.read(fd, length, offset).await
+        match self.at(&fd)? {
+            At::Image(seen) => Ok(seen.read(length, offset).await?),
+            At::Place(_) => self.wasi.read(fd, length, offset).await,
+        }
     }
 
     async fn write(&mut self, fd: Fd, bytes: Vec<u8>, offset: Filesize) -> FsResult<Filesize> {
-        let Some(opened) = self.opened_file(&fd)? else {
-            return self.wasi.write(fd, bytes, offset).await;
-        };
+        let opened = self.file(&fd)?;
         let tree = opened.tree.clone();
         let written = tree.start(move |tree| {
-            change::write(tree, opened.file(), &bytes, At::Offset(offset))?;
+            change::write(tree, opened.file(), &bytes, change::At::Offset(offset))?;
             Ok(Filesize::try_from(bytes.len())?)
         });
         Ok(written.await?)
     }
 
     async fn read_directory(&mut self, fd: Fd) -> FsResult<Resource<DirectoryEntryStream>> {
-        let Some(opened) = self.opened_directory(&fd)? else {
-            return self.wasi.read_directory(fd).await;
+        let opened = match self.at(&fd)? {
+            At::Image(seen) => {
+                let listing = self.wasi.table.push(seen.list()?)?;
+                return Ok(Resource::new_own(listing.rep()));
+            }
+            At::Place(opened) if opened.is_directory() => opened,
+            At::Place(_) => return Err(ErrorCode::NotDirectory.into()),
         };
         // What was counted is what is then read: the turn is kept between.
         let _turn = opened.tree.turn().await;
@@ -158,20 +206,24 @@ impl HostDescriptor for FilesView<'_> {
     }
 
     async fn sync(&mut self, fd: Fd) -> FsResult<()> {
-        self.wasi.sync(fd).await
+        match self.at(&fd)? {
+            At::Image(_) => Ok(()),
+            At::Place(_) => self.wasi.sync(fd).await,
+        }
     }
 
     async fn create_directory_at(&mut self, fd: Fd, path: String) -> FsResult<()> {
-        let Some(at) = self.opened_directory(&fd)? else {
-            return self.wasi.create_directory_at(fd, path).await;
-        };
+        let at = self.directory(&fd)?;
         let tree = at.tree.clone();
         let made = tree.start(move |tree| change::create_directory(tree, at.file(), &path));
         Ok(made.await?)
     }
 
     async fn stat(&mut self, fd: Fd) -> FsResult<DescriptorStat> {
-        self.wasi.stat(fd).await
+        match self.at(&fd)? {
+            At::Image(seen) => Ok(seen.stat()?),
+            At::Place(_) => self.wasi.stat(fd).await,
+        }
     }
 
     async fn stat_at(
@@ -180,7 +232,10 @@ impl HostDescriptor for FilesView<'_> {
         flags: PathFlags,
         path: String,
     ) -> FsResult<DescriptorStat> {
-        self.wasi.stat_at(fd, flags, path).await
+        match self.at(&fd)? {
+            At::Image(seen) => Ok(seen.stat_at(flags, &path)?),
+            At::Place(_) => self.wasi.stat_at(fd, flags, path).await,
+        }
     }
 
     async fn set_times_at(
@@ -191,6 +246,7 @@ impl HostDescriptor for FilesView<'_> {
         accessed: NewTimestamp,
         modified: NewTimestamp,
     ) -> FsResult<()> {
+        self.directory(&fd)?;
         let wasi = &mut self.wasi;
         wasi.set_times_at(fd, flags, path, accessed, modified).await
     }
@@ -203,12 +259,7 @@ impl HostDescriptor for FilesView<'_> {
         new_fd: Fd,
         new_path: String,
     ) -> FsResult<()> {
-        let Some((old, new)) = self.opened_pair(&old_fd, &new_fd)? else {
-            let wasi = &mut self.wasi;
-            return wasi
-                .link_at(old_fd, flags, old_path, new_fd, new_path)
-                .await;
-        };
+        let (old, new) = self.pair(&old_fd, &new_fd)?;
         if flags.contains(PathFlags::SYMLINK_FOLLOW) {
             return Err(ErrorCode::Invalid.into());
         }
@@ -227,15 +278,19 @@ impl HostDescriptor for FilesView<'_> {
         open_flags: OpenFlags,
         flags: DescriptorFlags,
     ) -> FsResult<Fd> {
-        let at = self.opened_directory(&fd)?;
+        let at = self.at(&fd)?;
         let held = self.files.descriptors.hold()?;
-        let Some(at) = at else {
-            let wasi = &mut self.wasi;
-            let opened = wasi.open_at(fd, path_flags, path, open_flags, flags);
-            let opened = opened.await?;
-            self.files.held.insert(opened.rep(), Arc::new(held));
-            return Ok(opened);
+        let at = match at {
+            At::Image(seen) => {
+                let opened = seen.open_at(path_flags, &path, open_flags, flags, held);
+                let opened = opened.await?;
+                return Ok(self.push_seen(opened)?);
+            }
+            At::Place(opened) => opened,
         };
+        if !at.is_directory() {
+            return Err(ErrorCode::NotDirectory.into());
+        }
         let opening = opening(path_flags, path, open_flags, flags)?;
         let tree = at.tree.clone();
         let opened = tree.start(move |tree| change::open_at(tree, at.file(), &opening, held));
@@ -244,13 +299,14 @@ impl HostDescriptor for FilesView<'_> {
     }
 
     async fn readlink_at(&mut self, fd: Fd, path: String) -> FsResult<String> {
-        self.wasi.readlink_at(fd, path).await
+        match self.at(&fd)? {
+            At::Image(seen) => Ok(seen.readlink_at(&path)?),
+            At::Place(_) => self.wasi.readlink_at(fd, path).await,
+        }
     }
 
     async fn remove_directory_at(&mut self, fd: Fd, path: String) -> FsResult<()> {
-        let Some(at) = self.opened_directory(&fd)? else {
-            return self.wasi.remove_directory_at(fd, path).await;
-        };
+        let at = self.directory(&fd)?;
         let tree = at.tree.clone();
         let removed = tree.start(move |tree| change::remove_directory(tree, at.file(), &path));
         Ok(removed.await?)
@@ -263,12 +319,7 @@ impl HostDescriptor for FilesView<'_> {
         new_fd: Fd,
         new_path: String,
     ) -> FsResult<()> {
-        let Some((old, new)) = self.opened_pair(&old_fd, &new_fd)? else {
-            return self
-                .wasi
-                .rename_at(old_fd, old_path, new_fd, new_path)
-                .await;
-        };
+        let (old, new) = self.pair(&old_fd, &new_fd)?;
         let tree = old.tree.clone();
         let renamed = tree.start(move |tree| {
             change::rename(tree, (old.file(), &old_path), (new.file(), &new_path))
@@ -277,31 +328,31 @@ impl HostDescriptor for FilesView<'_> {
     }
 
     async fn symlink_at(&mut self, fd: Fd, target: String, path: String) -> FsResult<()> {
-        let Some(at) = self.opened_directory(&fd)? else {
-            return self.wasi.symlink_at(fd, target, path).await;
-        };
+        let at = self.directory(&fd)?;
         let tree = at.tree.clone();
         let made = tree.start(move |tree| change::symlink(tree, &target, at.file(), &path));
         Ok(made.await?)
     }
 
     async fn unlink_file_at(&mut self, fd: Fd, path: String) -> FsResult<()> {
-        let Some(at) = self.opened_directory(&fd)? else {
-            return self.wasi.unlink_file_at(fd, path).await;
-        };
+        let at = self.directory(&fd)?;
         let tree = at.tree.clone();
         let removed = tree.start(move |tree| change::unlink(tree, at.file(), &path));
         Ok(removed.await?)
     }
 
     fn read_via_stream(&mut self, fd: Fd, offset: Filesize) -> FsResult<Resource<DynInputStream>> {
-        let counted = self.counted(&fd);
-        let stream = self.wasi.read_via_stream(fd, offset)?;
-        if let Some(counted) = counted {
-            let stream = self.wasi.table.get_mut(&stream)?;
-            Input::wrap(stream, counted);
+        match self.at(&fd)? {
+            At::Image(seen) => {
+                let stream = image::Input::new(seen, offset)?;
+                Ok(self.wasi.table.push(Box::new(stream) as DynInputStream)?)
+            }
+            At::Place(opened) => {
+                let stream = self.wasi.read_via_stream(fd, offset)?;
+                Input::wrap(self.wasi.table.get_mut(&stream)?, opened);
+                Ok(stream)
+            }
         }
-        Ok(stream)
     }
 
     fn write_via_stream(
@@ -309,25 +360,28 @@ impl HostDescriptor for FilesView<'_> {
         fd: Fd,
         offset: Filesize,
     ) -> FsResult<Resource<DynOutputStream>> {
-        match self.opened_file(&fd)? {
-            Some(opened) => self.push_output(opened, At::Offset(offset)),
-            None => self.wasi.write_via_stream(fd, offset),
-        }
+        let opened = self.file(&fd)?;
+        self.push_output(opened, change::At::Offset(offset))
     }
 
     fn append_via_stream(&mut self, fd: Fd) -> FsResult<Resource<DynOutputStream>> {
-        match self.opened_file(&fd)? {
-            Some(opened) => self.push_output(opened, At::End),
-            None => self.wasi.append_via_stream(fd),
-        }
+        let opened = self.file(&fd)?;
+        self.push_output(opened, change::At::End)
     }
 
     async fn is_same_object(&mut self, a: Fd, b: Fd) -> wasmtime::Result<bool> {
-        self.wasi.is_same_object(a, b).await
+        match (self.at(&a)?, self.at(&b)?) {
+            (At::Image(a), At::Image(b)) => Ok(a.is_same(&b)),
+            (At::Place(_), At::Place(_)) => self.wasi.is_same_object(a, b).await,
+            _ => Ok(false),
+        }
     }
 
     async fn metadata_hash(&mut self, fd: Fd) -> FsResult<MetadataHashValue> {
-        self.wasi.metadata_hash(fd).await
+        match self.at(&fd)? {
+            At::Image(seen) => Ok(seen.hash()),
+            At::Place(_) => self.wasi.metadata_hash(fd).await,
+        }
     }
 
     async fn metadata_hash_at(
@@ -336,14 +390,21 @@ impl HostDescriptor for FilesView<'_> {
         flags: PathFlags,
         path: String,
     ) -> FsResult<MetadataHashValue> {
-        self.wasi.metadata_hash_at(fd, flags, path).await
+        match self.at(&fd)? {
+            At::Image(seen) => Ok(seen.hash_at(flags, &path)?),
+            At::Place(_) => self.wasi.metadata_hash_at(fd, flags, path).await,
+        }
     }
 
     fn drop(&mut self, fd: Fd) -> wasmtime::Result<()> {
         let number = fd.rep();
-        HostDescriptor::drop(&mut self.wasi, fd)?;
-        self.files.opened.remove(&number);
-        self.files.held.remove(&number);
+        if self.files.opened.contains_key(&number) {
+            HostDescriptor::drop(&mut self.wasi, fd)?;
+            self.files.opened.remove(&number);
+            return Ok(());
+        }
+        let seen = Resource::<Arc<Seen>>::new_own(number);
+        self.wasi.table.delete(seen)?;
         Ok(())
     }
 }
@@ -353,15 +414,21 @@ impl HostDirectoryEntryStream for FilesView<'_> {
         &mut self,
         stream: Resource<DirectoryEntryStream>,
     ) -> FsResult<Option<DirectoryEntry>> {
-        self.wasi.read_directory_entry(stream).await
+        let listing = Resource::<Listing>::new_borrow(stream.rep());
+        match self.wasi.table.get_mut(&listing) {
+            Ok(listing) => Ok(listing.next()),
+            Err(_) => self.wasi.read_directory_entry(stream).await,
+        }
     }
 
     fn drop(&mut self, stream: Resource<DirectoryEntryStream>) -> wasmtime::Result<()> {
         let number = stream.rep();
-        HostDirectoryEntryStream::drop(&mut self.wasi, stream)?;
         if let Some(bytes) = self.files.listed.remove(&number) {
             self.files.listed_bytes -= bytes;
+            return HostDirectoryEntryStream::drop(&mut self.wasi, stream);
         }
+        let listing = Resource::<Listing>::new_own(number);
+        self.wasi.table.delete(listing)?;
         Ok(())
     }
 }

@@ -8,6 +8,7 @@
 
 mod boundaries;
 mod growth;
+mod image;
 mod model;
 mod open;
 
@@ -19,11 +20,11 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use tempfile::TempDir;
 use wasmtime::component::ResourceTable;
+use wasmtime_wasi::WasiCtx;
 use wasmtime_wasi::p2::bindings::filesystem::types::{
     DescriptorFlags, ErrorCode, HostDescriptor, OpenFlags, PathFlags,
 };
 use wasmtime_wasi::p2::{DynInputStream, DynOutputStream, FsResult, StreamError};
-use wasmtime_wasi::{FsPerms, WasiCtx};
 
 type Fd = Resource<Descriptor>;
 
@@ -70,29 +71,41 @@ fn allowed<T>(result: FsResult<T>) -> T {
 impl Guest {
     async fn new(bytes: u64) -> Self {
         let parent = tempfile::tempdir().unwrap();
-        for name in ["image", "tmp", "var"] {
+        for name in ["tmp", "var"] {
             std::fs::create_dir(parent.path().join(name)).unwrap();
         }
         std::fs::write(parent.path().join("outside"), "secret").unwrap();
-        std::fs::write(parent.path().join("image/file"), "text").unwrap();
         let quota = Arc::new(FixedQuota::new(bytes));
         let tmp = Writable::open(parent.path().join("tmp"), quota.clone());
         let tmp = tmp.await.unwrap();
         let others = Arc::new(FixedQuota::new(MIB));
         let var = Writable::open(parent.path().join("var"), others);
         let var = var.await.unwrap();
-        Self::with(Arc::new(parent), quota, tmp, var)
+        let image = MemoryImage::default().file("file", "text");
+        Self::with(Arc::new(image), Arc::new(parent), quota, tmp, var)
     }
 
-    fn with(parent: Arc<TempDir>, quota: Arc<FixedQuota>, tmp: Writable, var: Writable) -> Self {
+    /// The same guest with another image.
+    async fn seeing(image: impl ImageTree) -> Self {
+        let guest = Self::new(MIB).await;
+        let place = |index: usize| guest.files.places[index].1.clone();
+        let (parent, quota) = (guest.parent.clone(), guest.quota.clone());
+        Self::with(Arc::new(image), parent, quota, place(0), place(1))
+    }
+
+    fn with(
+        image: Arc<dyn ImageTree>,
+        parent: Arc<TempDir>,
+        quota: Arc<FixedQuota>,
+        tmp: Writable,
+        var: Writable,
+    ) -> Self {
         let budget = Budget::default();
-        let mut wasi = WasiCtx::builder();
-        let image = parent.path().join("image");
-        wasi.preopened_dir(image, "/", FsPerms::ReadOnly).unwrap();
+        let descriptors = Descriptors::new(FILES, &budget);
         let mut guest = Self {
-            wasi: wasi.build(),
+            wasi: WasiCtx::builder().build(),
             table: ResourceTable::new(),
-            files: Files::new(Some(tmp), Some(var), Descriptors::new(FILES, &budget)),
+            files: Files::new(Some(image), Some(tmp), Some(var), descriptors),
             budget,
             quota,
             parent,
@@ -113,7 +126,9 @@ impl Guest {
     /// Another cell with the same places.
     fn neighbour(&self) -> Self {
         let place = |index: usize| self.files.places[index].1.clone();
-        Self::with(self.parent.clone(), self.quota.clone(), place(0), place(1))
+        let image = self.files.image.clone().unwrap();
+        let (parent, quota) = (self.parent.clone(), self.quota.clone());
+        Self::with(image, parent, quota, place(0), place(1))
     }
 
     fn view(&mut self) -> FilesView<'_> {

@@ -20,8 +20,9 @@ use crate::ContentError;
 /// this is enough for stores of a hundred GiB.
 const WRITER_PATIENCE: Duration = Duration::from_secs(60);
 
-/// How often somebody who waits looks again. `flock` can wait by itself, but not for a bounded time.
-const LOOK_AGAIN: Duration = Duration::from_millis(10);
+/// How often somebody who waits looks again. `flock` can wait by itself, but not for a bounded time. Short,
+/// because whoever looks seldom finds the lock taken by those who come and go.
+const LOOK_AGAIN: Duration = Duration::from_millis(2);
 
 /// The lock of one store, shared by all who opened it in this process.
 #[derive(Debug)]

@@ -135,6 +135,7 @@ impl Stack {
                 return Ok(taken.wanted.is_empty());
             };
             let Some(links) = links else { continue };
+            self.came(place, &block);
             self.local.put(&block)?;
             taken.keep(&block, links)?;
             if progress(taken.walked).is_break() {

@@ -89,7 +89,7 @@ async fn no_path_leads_out() {
         .map(|entry| entry.unwrap().file_name())
         .collect();
     names.sort();
-    assert_eq!(names, ["image", "outside", "tmp", "var"]);
+    assert_eq!(names, ["outside", "tmp", "var"]);
 }
 
 #[tokio::test]
@@ -107,27 +107,22 @@ async fn nothing_goes_between_the_places_or_to_the_image() {
         refused(guest.rename(there(), (&var, "x")).await),
         ErrorCode::CrossDevice
     );
-    for (from, to) in [
-        (&tmp, &image),
-        (&image, &tmp),
-        (&image, &var),
-        (&image, &image),
+    for (from, to, code) in [
+        (&tmp, &image, ErrorCode::CrossDevice),
+        (&image, &tmp, ErrorCode::CrossDevice),
+        (&image, &var, ErrorCode::CrossDevice),
+        (&image, &image, ErrorCode::ReadOnly),
     ] {
-        assert_eq!(
-            refused(guest.link((from, "file"), (to, "x")).await),
-            ErrorCode::NotPermitted
-        );
-        assert_eq!(
-            refused(guest.rename((from, "file"), (to, "x")).await),
-            ErrorCode::NotPermitted
-        );
+        let linked = guest.link((from, "file"), (to, "x")).await;
+        assert_eq!(refused(linked), code);
+        let renamed = guest.rename((from, "file"), (to, "x")).await;
+        assert_eq!(refused(renamed), code);
     }
     refused(guest.open(&image, "new", OpenFlags::CREATE).await);
     refused(guest.open(&image, "file", OpenFlags::TRUNCATE).await);
     refused(guest.mkdir(&image, "new").await);
     refused(guest.unlink(&image, "file").await);
-    assert_eq!(std::fs::read(guest.on_host("image/file")).unwrap(), b"text");
-    assert!(!exists(&guest.on_host("image/x")) && !exists(&guest.on_host("var/x")));
+    assert!(!exists(&guest.on_host("var/x")));
 }
 
 #[tokio::test]
