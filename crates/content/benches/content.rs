@@ -2,6 +2,9 @@
 //! processor hashes and what `cp` and `cat` do with the same files at the same moment. `cargo bench
 //! --package content`; a word picks rows, `--gibibytes N` another amount, `--in DIR` another place.
 //!
+//! What hashes cannot be quicker than hashing: where the ratio of reading to `cat` stays under its bound,
+//! look whether two cores hash that much at all.
+//!
 //! The rows take turns, because machines change their speed while they are measured; each is the median
 //! of its rounds. Files are in the page cache, as after a build; nothing is flushed to the platter, by
 //! nobody. What a round wrote is emptied after it and not removed before the end, because ext4 looks long
