@@ -39,7 +39,7 @@ pub const KUBO_URL: &str = "http://localhost:5001";
 #[command(next_help_heading = "Where content comes from")]
 pub struct SourceArgs {
     /// Ask nobody: use this machine's store alone
-    #[arg(long, conflicts_with_all = ["ipfs_url", "gateway"])]
+    #[arg(long, conflicts_with_all = ["ipfs_url", "gateway"], env = "WW_OFFLINE", value_parser = clap::builder::FalseyValueParser::new())]
     offline: bool,
 
     /// The RPC interface of an IPFS daemon (Kubo) [default: http://localhost:5001, if one is there]

@@ -8,6 +8,7 @@
 )]
 
 mod build;
+mod content;
 mod help;
 mod init;
 mod inspect;

@@ -96,3 +96,35 @@ fn a_program_behind_a_link_is_refused() {
     place.link("app/boot/main.wasm", "real.wasm");
     place.ww(&["push", "app"]).refused(&["link"]);
 }
+
+#[test]
+fn a_dry_run_prints_the_cid_and_keeps_nothing() {
+    let place = place();
+    environment(&place, "app");
+    let dry = place.ww(&["push", "app", "--dry-run"]).ok().stdout();
+    place.ww(&["ls", dry.trim()]).refused(&[dry.trim()]);
+    let cid = pushed(&place, &["push", "app"]);
+    assert_eq!(dry, format!("{cid}\n"));
+    place.ww(&["gc"]).ok();
+    let listed = place.ww(&["ls", &cid]).ok().stdout();
+    assert!(listed.contains(" - boot/"), "{listed}");
+}
+
+#[test]
+fn the_old_form_of_cids_is_for_the_asking() {
+    let place = place();
+    environment(&place, "app");
+    let old = place.ww(&["push", "app", "--cid-version", "0"]).ok();
+    assert!(old.stdout().starts_with("Qm"), "{}", old.stdout());
+    place.ww(&["push", "app", "--cid-version", "2"]).expect(2);
+}
+
+#[test]
+fn a_car_of_an_environment_is_the_same_environment_elsewhere() {
+    let (here, there) = (place(), place());
+    environment(&here, "app");
+    let cid = pushed(&here, &["push", "app", "--car", "app.car"]);
+    there.write("app.car", std::fs::read(here.join("app.car")).unwrap());
+    let imported = there.ww(&["car", "import", "app.car"]).ok();
+    assert_eq!(imported.stdout(), format!("{cid}\n"));
+}

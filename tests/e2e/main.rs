@@ -18,6 +18,7 @@ mod lifecycle;
 mod limits;
 mod logging;
 mod network;
+mod peers;
 mod probe;
 mod processes;
 mod reading;
