@@ -140,8 +140,10 @@ pub async fn run(args: RunArgs) -> anyhow::Result<u8> {
         None => None,
     };
     let (audit, audit_writer) = audit.as_deref().map(open_audit).transpose()?.unzip();
+    let identity = identity(args.identity.as_deref(), &home)?;
+    let secret = identity.secret();
     let mut node = Node::start(Options {
-        identity: identity(args.identity.as_deref(), &home)?,
+        identity,
         port: args.port,
         code_cache: Some(home.cache()?),
         max_cells: args.max_cells,
@@ -151,7 +153,10 @@ pub async fn run(args: RunArgs) -> anyhow::Result<u8> {
     })?;
     let bounded = limits::bounds(&limit).root();
     let told = Told::default();
-    let repo = args.sources.open(&home, &told)?;
+    let mut repo = args.sources.open(&home, &told)?;
+    if let Some(secret) = &secret {
+        repo = repo.with_self_key(secret);
+    }
     let (scratch, image, wasm, held) = tokio::select! {
         merged = merged(&args.paths, &home, repo.clone()) => merged?,
         asked = signals.next() => return Ok(asked.before_start()),

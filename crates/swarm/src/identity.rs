@@ -76,6 +76,13 @@ impl Identity {
         self.keypair.public().to_peer_id()
     }
 
+    /// The secret half, for what else the node signs as itself. `None` if the key is of another kind than Ed25519,
+    /// which it never is.
+    pub fn secret(&self) -> Option<[u8; 32]> {
+        let pair = self.keypair.clone().try_into_ed25519().ok()?;
+        pair.secret().as_ref().try_into().ok()
+    }
+
     pub(crate) fn keypair(&self) -> &Keypair {
         &self.keypair
     }
