@@ -1,9 +1,5 @@
 //! Publishing and running through others: an IPFS daemon with Kubo's RPC, and a trustless gateway.
 
-use std::io::{Read, Write};
-use std::net::TcpStream;
-use std::path::Path;
-
 use fixtures::{Environment, Finished, Ww, finish, guests};
 
 use crate::ww;
@@ -69,7 +65,7 @@ fn what_others_have_added_runs_from_a_gateway() {
     let Some(url) = parts::boxo_url() else { return };
     let environment = Environment::new(guests::PLAIN);
     for version in ["1", "0"] {
-        let cid = added(&url, environment.path(), version);
+        let cid = parts::boxo_add(&url, environment.path(), version);
         let path = format!("/ipfs/{cid}");
         let there = ww();
         let run = ["run", "--port", "0", &path];
@@ -80,23 +76,4 @@ fn what_others_have_added_runs_from_a_gateway() {
         // Without anybody, from what was fetched.
         assert_eq!(there.run(run).ok().stdout(), "plain\n");
     }
-}
-
-/// Has the gateway's owner add a folder; its CID.
-fn added(url: &str, folder: &Path, version: &str) -> String {
-    let host = url.strip_prefix("http://").unwrap();
-    let folder = folder.to_str().unwrap();
-    let mut stream = TcpStream::connect(host).unwrap();
-    write!(
-        stream,
-        "POST /add?path={folder}&cid-version={version} HTTP/1.1\r\nHost: {host}\r\nContent-Length: 0\r\n\
-         Connection: close\r\n\r\n"
-    )
-    .unwrap();
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).unwrap();
-    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
-    assert!(head.starts_with("HTTP/1.1 200"), "{answer}");
-    let cid = body.lines().find(|line| line.len() > 40);
-    cid.unwrap_or_else(|| panic!("{answer}")).to_owned()
 }

@@ -28,6 +28,14 @@ use content::import::DryRun;
 use content::tree::LocalTree;
 use content::{Block, Cid, Codec, EmbeddedStore, export, import, read};
 
+#[path = "../tests/peers/parts.rs"]
+#[allow(dead_code, reason = "the tests use more of it")]
+mod parts;
+
+/// What `ipfs add` is made of, as the fastest that it can be: it keeps the blocks in memory. Means nothing where
+/// `scripts/parts.sh` has not run.
+const BOXO: &str = "boxo's importer, 64 files, into memory";
+
 const CHUNK: usize = 256 * 1024;
 const FILES: usize = 64;
 const ROUNDS: usize = 5;
@@ -154,6 +162,14 @@ fn rows(scratch: &Path, bytes: usize) -> Vec<Row> {
             Box::new(move |_| hash(total, 1)),
         ),
         row(both, None, Box::new(move |_| hash(total, 2))),
+        row(BOXO, None, {
+            let many = many.clone();
+            Box::new(move |_| {
+                if let Some(url) = parts::boxo_url() {
+                    parts::boxo_add(&url, &many, "1");
+                }
+            })
+        }),
         row("cp, 64 files", None, {
             let many = many.clone();
             Box::new(move |fresh| run(Command::new("cp").arg("-r").args([&many, fresh])))
@@ -166,6 +182,11 @@ fn rows(scratch: &Path, bytes: usize) -> Vec<Row> {
             })
         }),
         row("import, 64 files", Some((both, 0.6)), import(&many, None)),
+        row(
+            "import, 64 files, again",
+            Some((BOXO, 1.0)),
+            import(&many, None),
+        ),
         row("import, one file", Some((both, 0.6)), import(&one, None)),
         row(
             "import, one file that is there",

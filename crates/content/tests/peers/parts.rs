@@ -1,7 +1,8 @@
 //! The others, as processes. Each ends when its standard input does, and so with this process at the
 //! latest.
 
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::LazyLock;
@@ -35,6 +36,24 @@ pub fn boxo_url() -> Option<String> {
     static URL: LazyLock<Option<String>> =
         LazyLock::new(|| Some(serve(Command::new(here("boxo", "peer")?))));
     URL.clone()
+}
+
+/// Has boxo, at this address, add a file or folder of this machine, in CIDs of that version.
+pub fn boxo_add(url: &str, path: &Path, version: &str) -> Cid {
+    let host = url.strip_prefix("http://").unwrap();
+    let mut stream = TcpStream::connect(host).unwrap();
+    write!(
+        stream,
+        "POST /add?path={}&cid-version={version} HTTP/1.1\r\nHost: {host}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n",
+        path.to_str().unwrap()
+    )
+    .unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    assert!(head.starts_with("HTTP/1.1 200"), "{answer}");
+    let cid = body.lines().find_map(|line| line.parse().ok());
+    cid.unwrap_or_else(|| panic!("{answer}"))
 }
 
 /// The CIDs (version 0) that Kubo's own importer gives to `paths`.
