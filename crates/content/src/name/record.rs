@@ -19,7 +19,7 @@ use crate::{Codec, ContentError, ContentPath, dag};
 /// The largest record, in bytes: what the specification of IPNS lets every reader take.
 pub const MAX_RECORD_BYTES: usize = 10 * 1024;
 
-/// The highest sequence. Readers in Go and in JavaScript's older versions have it as a signed number of 64 bits.
+/// The highest sequence: Kubo reads it as a signed number of 64 bits.
 pub const MAX_SEQUENCE: u64 = i64::MAX as u64;
 
 /// The longest text of a time that is looked at, in bytes. With nanoseconds it takes 30.

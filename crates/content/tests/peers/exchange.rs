@@ -214,13 +214,7 @@ fn some_files(item: &Item) -> Vec<(String, Vec<u8>)> {
 /// Adds an item to boxo, as `ipfs add -r` would.
 pub fn boxo_add(url: &str, item: &Item, version: CidVersion) -> Cid {
     let version = if version == CidVersion::V0 { "0" } else { "1" };
-    let mut answer = ureq::post(format!("{url}/add"))
-        .query("path", item.path.to_str().unwrap())
-        .query("cid-version", version)
-        .send_empty()
-        .unwrap();
-    let cid = answer.body_mut().read_to_string().unwrap();
-    cid.trim().parse().unwrap()
+    parts::boxo_add(url, &item.path, version)
 }
 
 /// Adds an item by Kubo's RPC, as `ipfs add -r --cid-version=1` does.
