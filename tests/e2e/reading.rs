@@ -198,3 +198,35 @@ fn a_car_file_is_a_layer_like_any_other() {
     assert_eq!(finished.ok().stdout(), sum(b"data"));
     fs::create_dir(data.path()).unwrap();
 }
+
+#[test]
+fn what_a_running_environment_reads_is_no_garbage_and_afterwards_it_is() {
+    let ww = ww();
+    let environment = Environment::new(guests::READS_IMAGE);
+    environment.write("usr/data", pattern(1 << 20));
+    let outside = Environment::empty();
+    let file = outside.join("layer.car");
+    pack(environment.path(), &file);
+    let collected = || ww.run(["gc"]).ok().stdout();
+    let start = || {
+        let mut command = ww.command(["run", "--port", "0"]);
+        let mut running = Running::start(command.arg(&file).args(["--", "again", "/usr/data"]));
+        running.stdout_line("has read one byte");
+        running
+    };
+    let mut running = start();
+    assert!(collected().starts_with("removed 0 blocks"));
+    running.type_line("");
+    running.stdout_line("the rest: Ok(");
+    running.stdout_line("anew: Ok(1048576)");
+    assert_eq!(running.code(), 0);
+    assert!(collected().ends_with("kept 0\n"));
+
+    // One that was killed keeps it until somebody else runs.
+    let mut killed = start();
+    killed.kill();
+    killed.code();
+    assert!(collected().starts_with("removed 0 blocks"));
+    run(&ww, &[environment.path()], &["list", "/usr"]).ok();
+    assert!(collected().ends_with("kept 0\n"));
+}
