@@ -38,6 +38,15 @@ pub struct Ipfs {
     places: Arc<Semaphore>,
 }
 
+/// What holders have of a node.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct InUse {
+    /// Calls that block.
+    pub places: usize,
+    /// Topics that somebody has subscribed to.
+    pub topics: usize,
+}
+
 /// Why a call on content was not answered.
 #[derive(Debug, thiserror::Error)]
 pub enum CallError {
@@ -74,6 +83,14 @@ impl Ipfs {
     /// Messages by topic.
     pub fn topics(&self) -> &Topics {
         &self.topics
+    }
+
+    /// What is in use at this moment, by all holders.
+    pub fn in_use(&self) -> InUse {
+        InUse {
+            places: PLACES.saturating_sub(self.places.available_permits()),
+            topics: self.topics.count(),
+        }
     }
 
     /// The places of one more holder.

@@ -9,7 +9,7 @@ use content::{ContentError, IpfsPath};
 /// How the error starts of every call that a scope does not allow.
 const OUT_OF_SCOPE: &str = "attenuated: this ipfs";
 
-/// The longest namespace of pins, in bytes.
+/// The longest namespace of pins, in bytes, with those that it is in. Half of what a pin's name may have.
 const MAX_NAMESPACE_BYTES: usize = 128;
 
 /// What is allowed. `Default` allows everything.
@@ -45,6 +45,9 @@ pub enum ScopeError {
     /// A namespace with no name.
     #[error("pins: a namespace has 1 to {MAX_NAMESPACE_BYTES} bytes and no slash")]
     Namespace,
+    /// Namespaces in namespaces whose names are too long together.
+    #[error("pins: the namespaces that this is in have more than {MAX_NAMESPACE_BYTES} bytes")]
+    Nested,
     /// The subtree is no path.
     #[error("subtree: {0}")]
     Path(#[from] ContentError),
@@ -71,10 +74,14 @@ impl Scope {
             if pins.contains('/') || pins.len() > MAX_NAMESPACE_BYTES {
                 return Err(ScopeError::Namespace);
             }
-            narrowed.pins = Some(match &self.pins {
+            let whole = match &self.pins {
                 Some(outer) => format!("{outer}/{pins}"),
                 None => pins.to_owned(),
-            });
+            };
+            if whole.len() > MAX_NAMESPACE_BYTES {
+                return Err(ScopeError::Nested);
+            }
+            narrowed.pins = Some(whole);
         }
         Ok(narrowed)
     }
@@ -181,6 +188,9 @@ mod tests {
         assert!(all.attenuate(false, "/ipns/k51", "").is_err());
         assert!(all.attenuate(false, "", "a/b").is_err());
         assert!(all.attenuate(false, "", &"n".repeat(129)).is_err());
+        let long = all.attenuate(false, "", &"n".repeat(100)).unwrap();
+        assert!(long.attenuate(false, "", &"n".repeat(28)).is_err());
+        assert!(long.attenuate(false, "", &"n".repeat(27)).is_ok());
         all.reads("anything").unwrap();
         all.changes().unwrap();
     }

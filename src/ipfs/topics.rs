@@ -99,6 +99,11 @@ impl Topics {
         })
     }
 
+    /// How many are subscribed to.
+    pub fn count(&self) -> usize {
+        self.open().len()
+    }
+
     // Nothing that could panic runs while it is locked.
     fn open(&self) -> MutexGuard<'_, BTreeMap<String, broadcast::Sender<Message>>> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)

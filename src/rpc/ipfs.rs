@@ -26,7 +26,7 @@ use schema::ipfs_capnp::client;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::byte_stream::{ByteStream, Carrier};
-use crate::ipfs::{Ipfs, Metered, Places, Scope, ScopeError};
+use crate::ipfs::{CallError, Ipfs, Metered, Places, Scope, ScopeError};
 use crate::vats::Spawner;
 
 /// The most bytes of content that one message carries, 1 MiB, as with streams.
@@ -38,6 +38,15 @@ const MAX_SUBSCRIPTIONS: usize = 16;
 /// CARs that one holder may have on their way at a time. Each remembers which blocks have passed.
 const MAX_CARS: usize = 4;
 
+/// Trees that one holder may be adding at a time. Each keeps its paths until it is finished.
+const MAX_ADDERS: usize = 8;
+
+/// Values of one holder that may be taken apart at a time: each takes up to 100 MB while that lasts.
+const MAX_VALUES: usize = 2;
+
+/// The longest refusal, in bytes: some quote a path or a name that the caller has sent.
+const MAX_REFUSAL_BYTES: usize = 1024;
+
 /// One holder's access to content.
 pub struct Desk {
     ipfs: Arc<Ipfs>,
@@ -46,6 +55,8 @@ pub struct Desk {
     places: Places,
     subscriptions: Arc<Semaphore>,
     cars: Arc<Semaphore>,
+    adders: Arc<Semaphore>,
+    values: Arc<Semaphore>,
     budget: Budget,
     spawner: Spawner,
 }
@@ -76,6 +87,8 @@ pub fn client(ipfs: Arc<Ipfs>, scope: Scope, holder: Holder) -> client::Client {
         scope,
         subscriptions: Arc::new(Semaphore::new(MAX_SUBSCRIPTIONS)),
         cars: Arc::new(Semaphore::new(MAX_CARS)),
+        adders: Arc::new(Semaphore::new(MAX_ADDERS)),
+        values: Arc::new(Semaphore::new(MAX_VALUES)),
         budget,
         spawner,
     });
@@ -135,6 +148,23 @@ impl Desk {
         })
     }
 
+    /// A place for a tree that is being added.
+    fn adder(&self, call: &str) -> capnp::Result<OwnedSemaphorePermit> {
+        let place = self.adders.clone().try_acquire_owned();
+        place.map_err(|_| {
+            capnp::Error::overloaded(format!(
+                "{call}: limit: {MAX_ADDERS} trees are being added; finish or drop one"
+            ))
+        })
+    }
+
+    /// A place for a value that is taken apart, once there is one. To be given back by the work itself, which goes on
+    /// when its caller has gone.
+    async fn value(&self, call: &str) -> capnp::Result<OwnedSemaphorePermit> {
+        let place = self.values.clone().acquire_owned().await;
+        place.map_err(|_| failed(call, CallError::Interrupted))
+    }
+
     /// A stream that counts in the holder's budget.
     fn stream<C: Carrier>(
         &self,
@@ -152,9 +182,16 @@ fn out_of_scope(call: &str) -> impl FnOnce(ScopeError) -> capnp::Error {
     move |error| failed(&call, error)
 }
 
-/// An error that names the call.
+/// An error that names the call. What makes it too long is in its middle: it ends in what to do.
 fn failed(call: &str, error: impl std::fmt::Display) -> capnp::Error {
-    capnp::Error::failed(format!("{call}: {error}"))
+    let mut text = format!("{call}: {error}");
+    if text.len() > MAX_REFUSAL_BYTES {
+        let half = MAX_REFUSAL_BYTES / 2 - '…'.len_utf8();
+        let from = text.floor_char_boundary(half);
+        let to = text.ceil_char_boundary(text.len() - half);
+        text.replace_range(from..to, "…");
+    }
+    capnp::Error::failed(text)
 }
 
 /// A CID that a caller gives in its binary form.
@@ -238,6 +275,8 @@ impl client::Server for Client {
             places: desk.places.clone(),
             subscriptions: desk.subscriptions.clone(),
             cars: desk.cars.clone(),
+            adders: desk.adders.clone(),
+            values: desk.values.clone(),
             budget: desk.budget.clone(),
             spawner: desk.spawner.clone(),
         };
@@ -246,5 +285,22 @@ impl client::Server for Client {
             .get()
             .set_ipfs(super::client(Rc::new(Client { desk })));
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_that_quotes_much_keeps_its_beginning_and_its_end() {
+        let name = "é".repeat(100_000);
+        for shift in ["", "x"] {
+            let told = failed("child", format_args!("{shift}{name} is too long; cut it")).extra;
+            assert!(told.len() <= MAX_REFUSAL_BYTES, "{}", told.len());
+            assert!(told.starts_with("child: "), "{told}");
+            assert!(told.ends_with("é is too long; cut it"), "{told}");
+        }
+        assert_eq!(failed("cat", "no").extra, "cat: no");
     }
 }

@@ -66,6 +66,12 @@ impl Stage {
         self
     }
 
+    /// Adds the content that guests name: see `guests::contract::content`.
+    #[track_caller]
+    fn add_content(&self) {
+        add_content(&self.ww);
+    }
+
     /// The command line that runs the guest with these arguments, on any free port.
     fn command(&self, args: &[&str]) -> Command {
         self.ww
@@ -82,6 +88,20 @@ impl Stage {
     fn start(&self, args: &[&str]) -> Running {
         Running::start(&mut self.command(args))
     }
+}
+
+/// Adds a directory with the file `file` and the link `link` to the store of a `ww`.
+#[track_caller]
+fn add_content(ww: &Ww) {
+    let content = Environment::empty();
+    content.write("file", "hello").link("link", "file");
+    let mut command = ww.command(["add", "-rQ"]);
+    let added = fixtures::finish(command.arg(content.path())).ok().stdout();
+    assert_eq!(
+        added.trim(),
+        "bafybeid4wnp4ydlzb3gpvdhmqqv4lokmisrcto4yzmxeh7bom2uxj7z264",
+        "not what the guests name"
+    );
 }
 
 /// What a guest printed, alone in its image, if it succeeded.

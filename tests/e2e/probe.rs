@@ -46,12 +46,83 @@ const EVERYBODY: &[&str] = &[
 ];
 
 /// Methods that are in the contract, and that this node does not serve.
-const UNSERVED: &[&str] = &["Host.dial", "Host.serve", "Host.open", "Host.accept"];
+const UNSERVED: &[&str] = &[
+    "Host.dial",
+    "Host.serve",
+    "Host.open",
+    "Host.accept",
+    "Name.publish",
+    "Name.resolve",
+    "Name.record",
+    "Name.put",
+    "Key.generate",
+    "Key.list",
+    "Key.rename",
+    "Key.remove",
+];
+
+/// What can be granted, and of which interface it is.
+const GRANTS: [(&str, &str); 3] = [
+    ("host", "Host"),
+    ("executor", "Executor"),
+    ("ipfs", "Client"),
+];
+
+/// What changes something, of content.
+const CHANGES: &[&str] = &[
+    "UnixFS.add",
+    "Block.put",
+    "Block.rm",
+    "Dag.put",
+    "Dag.import",
+    "Pin.add",
+    "Pin.rm",
+    "Object.put",
+    "Object.addLink",
+    "Object.rmLink",
+    "Object.setData",
+    "Object.appendData",
+    "Swarm.connect",
+    "PubSub.publish",
+    "Routing.provide",
+];
+
+/// What is not below any path, of content, and changes nothing.
+const BEYOND: &[&str] = &[
+    "Pin.ls",
+    "Pin.verify",
+    "Pin.isPinned",
+    "Swarm.peers",
+    "Swarm.localAddrs",
+    "PubSub.subscribe",
+    "PubSub.peers",
+    "Routing.findPeer",
+    "Routing.findProviders",
+];
+
+/// What leads along a path, of content, and changes nothing.
+const PATHS: &[&str] = &[
+    "Client.resolvePath",
+    "Client.resolveNode",
+    "UnixFS.cat",
+    "UnixFS.ls",
+    "UnixFS.get",
+    "UnixFS.stat",
+    "Block.get",
+    "Block.stat",
+    "Dag.get",
+    "Dag.resolve",
+    "Dag.export",
+    "Object.get",
+];
 
 /// The lines that the probe prints.
 fn probe(options: &[&str], args: &[&str]) -> Vec<Value> {
     let environment = Environment::new(guests::PROBE);
     let ww = ww();
+    if options.iter().any(|option| option.starts_with("ipfs")) {
+        crate::add_content(&ww);
+    }
     let mut command = ww.guest_command_with(options, &environment, args);
     command.env("WW_PROBE_CANARY", "sings");
     json(&fixtures::finish(&mut command).expect(CODE).stdout())
@@ -70,7 +141,8 @@ fn reached(lines: &[Value]) -> BTreeSet<String> {
             "failed: attenuated: ",
             "unimplemented: ",
         ];
-        let refused = refusals.iter().any(|start| error.starts_with(start));
+        let refused = refusals.iter().any(|start| error.starts_with(start))
+            || error.contains(": attenuated: this ipfs is ");
         line.get("ok").is_some() || text(line, "kind") == "calls" && !refused
     });
     let name = |line: &Value| format!("{} / {}", text(line, "kind"), text(line, "attempt"));
@@ -82,32 +154,50 @@ fn interface(name: &str) -> &'static Interface {
     found.unwrap_or_else(|| panic!("there is no {name}"))
 }
 
-/// What is reached through a method, and through whatever it gives.
-fn through(path: &str, interface: &Interface, method: &Method) -> Vec<String> {
+/// What is reached through a method, and through whatever it gives, but for these. What gives another of an interface
+/// that was passed on the way is not followed.
+fn through(
+    path: &str,
+    interface: &Interface,
+    method: &Method,
+    above: &[u64],
+    without: &[&str],
+) -> Vec<String> {
     let name = format!("{}.{}", interface.name, method.name);
-    if UNSERVED.contains(&name.as_str()) {
+    if UNSERVED.contains(&name.as_str()) || without.contains(&name.as_str()) {
         return Vec::new();
     }
     let mut all = vec![format!("calls / {path}: {name}")];
-    for given in method.gives {
+    let above = [above, &[interface.id]].concat();
+    for given in method.gives.iter().filter(|given| !above.contains(given)) {
         let given = Interface::of_id(*given).unwrap();
+        let path = format!("{path}.{}", method.name);
         for each in given.methods {
-            all.extend(through(&format!("{path}.{}", method.name), given, each));
+            all.extend(through(&path, given, each, &above, without));
         }
     }
     all
 }
 
-/// What is reached by whoever holds these methods of a grant, of which the interface is this.
-fn expected(grant: Option<(&str, &Interface, &[&Method])>) -> BTreeSet<String> {
+/// What is reached by whoever holds these methods of a grant, of which the interface is this, but for some.
+fn expected(grant: Option<(&str, &Interface, &[&Method])>, without: &[&str]) -> BTreeSet<String> {
     let mut all: BTreeSet<String> = EVERYBODY.iter().map(|name| (*name).to_owned()).collect();
     if let Some((name, interface, methods)) = grant {
         all.insert(format!("capabilities by name / `{name}`"));
         for method in methods {
-            all.extend(through(name, interface, method));
+            all.extend(through(name, interface, method, &[], without));
         }
     }
     all
+}
+
+/// The options that grant this, and nothing that would be granted otherwise.
+fn alone<'a>(name: &str, grant: &'a str) -> Vec<&'a str> {
+    let others = ["host", "executor"]
+        .into_iter()
+        .filter(|other| *other != name);
+    let denied = others.flat_map(|other| ["--deny", other]);
+    denied.chain(["--grant", grant]).collect()
 }
 
 #[track_caller]
@@ -163,7 +253,7 @@ fn a_cell_that_was_granted_nothing_can_do_nothing() {
     let address = there.local_addr().unwrap().to_string();
     let options = ["--deny", "host", "--deny", "executor"];
     let lines = probe(&options, &[&address]);
-    assert_same(&reached(&lines), &expected(None), &options);
+    assert_same(&reached(&lines), &expected(None, &[]), &options);
     let find = |attempt: &str| {
         let found = lines.iter().find(|line| text(line, "attempt") == attempt);
         found.map(|line| &line["ok"]).unwrap()
@@ -183,40 +273,49 @@ fn a_cell_that_was_granted_nothing_can_do_nothing() {
 
 #[test]
 fn a_cell_can_do_what_its_one_grant_is_for_and_no_more() {
-    for (grant, interface) in [
-        ("host", interface("Host")),
-        ("executor", interface("Executor")),
-    ] {
-        let other = if grant == "host" { "executor" } else { "host" };
-        let options = ["--deny", other, "--grant", grant];
+    for (grant, name) in GRANTS {
+        let interface = interface(name);
+        let options = alone(grant, grant);
         let lines = probe(&options, &[]);
         let methods: Vec<&Method> = interface.methods.iter().collect();
-        assert_same(
-            &reached(&lines),
-            &expected(Some((grant, interface, &methods))),
-            &options,
-        );
+        let expected = expected(Some((grant, interface, &methods)), &[]);
+        assert_same(&reached(&lines), &expected, &options);
     }
 }
 
 #[test]
 fn a_cell_can_call_the_one_method_that_it_was_granted_and_what_that_gives() {
-    for (grant, interface) in [
-        ("host", interface("Host")),
-        ("executor", interface("Executor")),
-    ] {
-        let other = if grant == "host" { "executor" } else { "host" };
+    for (grant, name) in GRANTS {
+        let interface = interface(name);
         for method in interface.methods {
             let only = format!("{grant}:{}", method.name);
-            let options = ["--deny", other, "--grant", &only];
+            let options = alone(grant, &only);
             let lines = probe(&options, &[]);
-            assert_same(
-                &reached(&lines),
-                &expected(Some((grant, interface, &[method]))),
-                &options,
-            );
+            let expected = expected(Some((grant, interface, &[method])), &[]);
+            assert_same(&reached(&lines), &expected, &options);
             assert_refusals(&lines, grant, method, interface);
         }
+    }
+}
+
+#[test]
+fn content_that_was_granted_in_part_is_in_reach_in_that_part() {
+    let interface = interface("Client");
+    let methods: Vec<&Method> = interface.methods.iter().collect();
+    let below = "ipfs=ipfs,under=/ipfs/bafybeid4wnp4ydlzb3gpvdhmqqv4lokmisrcto4yzmxeh7bom2uxj7z264";
+    let elsewhere =
+        "ipfs=ipfs,under=/ipfs/bafkreid4pp7ie2za6xrn2mziv7qs6awg6zmfv6m335yw7nqxwxagkfp644";
+    let all = [CHANGES, BEYOND].concat();
+    for (grant, without) in [
+        ("ipfs=ipfs,pins=mine", &[][..]),
+        ("ipfs=ipfs,read-only", CHANGES),
+        (below, &all),
+        (elsewhere, &[&all[..], PATHS].concat()),
+    ] {
+        let options = alone("ipfs", grant);
+        let lines = probe(&options, &[]);
+        let expected = expected(Some(("ipfs", interface, &methods)), without);
+        assert_same(&reached(&lines), &expected, &options);
     }
 }
 
@@ -225,7 +324,7 @@ fn no_number_stands_for_what_a_cell_was_not_given() {
     let lines = forgeries();
     let (neighbour, attempts) = lines.split_last().unwrap();
     assert_eq!(neighbour["ok"], "running", "{neighbour}");
-    assert!(attempts.len() >= 17, "{attempts:?}");
+    assert!(attempts.len() >= 20, "{attempts:?}");
     for line in attempts {
         assert!(line.get("ok").is_none(), "it got through: {line}");
     }
@@ -239,7 +338,8 @@ fn forgeries() -> Vec<Value> {
 // What was reached through it, what is under way, and what is asked for anew.
 #[test]
 fn what_a_parent_takes_back_is_gone_with_all_that_was_reached_through_it() {
-    let stage = Stage::new(guests::PROBE).with(&["--grant", "host"]);
+    let stage = Stage::new(guests::PROBE).with(&["--grant", "host", "--grant", "ipfs"]);
+    stage.add_content();
     let lines = json(&stage.run(&["revocation"]).ok().stdout());
     let of = |prefix: &str| -> Vec<&Value> {
         let begins = |line: &&Value| text(line, "attempt").starts_with(prefix);
@@ -251,12 +351,10 @@ fn what_a_parent_takes_back_is_gone_with_all_that_was_reached_through_it() {
         .filter_map(|name| Some(name.replace("before: ", "")).filter(|_| name.contains("before: ")))
         .collect();
     let mut all = BTreeSet::new();
-    for (grant, interface) in [
-        ("host", interface("Host")),
-        ("executor", interface("Executor")),
-    ] {
+    for (grant, name) in GRANTS {
+        let interface = interface(name);
         for method in interface.methods {
-            all.extend(through(grant, interface, method));
+            all.extend(through(grant, interface, method, &[], &[]));
         }
     }
     // The cell has no files, and so no component to send.
@@ -276,7 +374,10 @@ fn what_a_parent_takes_back_is_gone_with_all_that_was_reached_through_it() {
             "{line}"
         );
     }
-    assert_eq!(of("grafted anew")[0]["ok"], json!(["host", "executor"]));
+    assert_eq!(
+        of("grafted anew")[0]["ok"],
+        json!(["executor", "host", "ipfs"])
+    );
     assert_eq!(of("the cell itself")[0]["ok"], "exited with 0");
 }
 

@@ -79,22 +79,78 @@ const SERVED: &[Twin] = &[
     ),
 ];
 
-/// What a cell may serve, and the host does not yet: the cell's own capability, through the host's membrane.
+/// What the host serves of content.
+const CONTENT: &[Twin] = &[
+    ("Client.unixfs", "answered", "", ""),
+    ("Client.block", "answered", "", ""),
+    ("Client.dag", "answered", "", ""),
+    ("Client.name", "answered", "", ""),
+    ("Client.key", "answered", "", ""),
+    ("Client.pin", "answered", "", ""),
+    ("Client.object", "answered", "", ""),
+    ("Client.swarm", "answered", "", ""),
+    ("Client.pubSub", "answered", "", ""),
+    ("Client.routing", "answered", "", ""),
+    ("Client.resolvePath", "answered", "", ""),
+    ("Client.resolveNode", "answered", "", ""),
+    ("Client.attenuate", "answered", "", ""),
+    ("UnixFS.cat", "answered", "", ""),
+    ("UnixFS.ls", "answered", "", ""),
+    ("UnixFS.get", "answered", "", ""),
+    ("UnixFS.stat", "answered", "", ""),
+    ("UnixFS.add", "answered", "", ""),
+    ("Node.stat", "answered", "", ""),
+    ("Node.read", "answered", "", ""),
+    ("Node.entries", "answered", "", ""),
+    ("Node.child", "answered", "", ""),
+    ("Node.target", "answered", "", ""),
+    ("Adder.file", "answered", "one is open", "nothing"),
+    ("Adder.directory", "answered", "an entry", "nothing"),
+    ("Adder.symlink", "answered", "an entry", "nothing"),
+    ("Adder.finish", "answered", "kept", "absent"),
+    ("Block.get", "answered", "", ""),
+    ("Block.put", "answered", "kept", "absent"),
+    ("Block.stat", "answered", "", ""),
+    ("Block.rm", "answered", "gone", "there"),
+    ("Dag.get", "answered", "", ""),
+    ("Dag.put", "answered", "kept", "absent"),
+    ("Dag.resolve", "answered", "", ""),
+    ("Dag.export", "answered", "", ""),
+    ("Dag.import", "failed: import: ", "called", ""),
+    ("Pin.add", "answered", "pinned", "not pinned"),
+    ("Pin.ls", "answered", "", ""),
+    ("Pin.rm", "answered", "not pinned", "pinned"),
+    ("Pin.verify", "answered", "", ""),
+    ("Pin.isPinned", "answered", "", ""),
+    ("Name.publish", UNSERVED, "", ""),
+    ("Name.resolve", UNSERVED, "", ""),
+    ("Name.record", UNSERVED, "", ""),
+    ("Name.put", UNSERVED, "", ""),
+    ("Key.generate", UNSERVED, "", ""),
+    ("Key.list", UNSERVED, "", ""),
+    ("Key.rename", UNSERVED, "", ""),
+    ("Key.remove", UNSERVED, "", ""),
+    ("Object.get", "answered", "", ""),
+    ("Object.put", "answered", "kept", "absent"),
+    ("Object.addLink", "answered", "kept", "absent"),
+    ("Object.rmLink", "answered", "kept", "absent"),
+    ("Object.setData", "answered", "kept", "absent"),
+    ("Object.appendData", "answered", "kept", "absent"),
+    ("Swarm.connect", "failed: connect: ", "", ""),
+    ("Swarm.peers", "answered", "", ""),
+    ("Swarm.localAddrs", "answered", "", ""),
+    ("PubSub.publish", "answered", "1 had come", "0 had come"),
+    ("PubSub.subscribe", "answered", "1 topics", "0 topics"),
+    ("PubSub.topics", "answered", "", ""),
+    ("PubSub.peers", "answered", "", ""),
+    ("Routing.findPeer", "failed: findPeer: ", "", ""),
+    ("Routing.findProviders", "answered", "", ""),
+    ("Routing.provide", "answered", "", ""),
+];
+
+/// What a cell serves, and the host does not: the cell's own capability, through the host's membrane.
 const OF_A_CELL: &[&str] = &[
-    "Client.unixfs",
-    "Client.block",
-    "Client.dag",
-    "Client.name",
-    "Client.key",
-    "Client.pin",
-    "Client.object",
-    "Client.swarm",
-    "Client.pubSub",
-    "Client.routing",
-    "Client.resolvePath",
-    "Client.resolveNode",
-    "UnixFS.cat",
-    "UnixFS.ls",
+    "MessageHandler.handle",
     "Signer.sign",
     "Signer.prove",
     "StreamHandler.handle",
@@ -104,7 +160,7 @@ fn twins() -> BTreeMap<&'static str, Twin> {
     let of_a_cell = OF_A_CELL
         .iter()
         .map(|name| (*name, "answered", "called", ""));
-    let all = SERVED.iter().copied().chain(of_a_cell);
+    let all = [SERVED, CONTENT].concat().into_iter().chain(of_a_cell);
     all.map(|twin| (twin.0, twin)).collect()
 }
 
@@ -117,7 +173,8 @@ fn methods() -> Vec<String> {
 // What a cell narrows, for itself or for others.
 #[test]
 fn each_method_gets_through_where_it_is_named_and_is_refused_where_it_is_not() {
-    let stage = Stage::new(guests::TWINS).with(&["--grant", "host"]);
+    let stage = Stage::new(guests::TWINS).with(&["--grant", "host", "--grant", "ipfs"]);
+    stage.add_content();
     let lines = json(&stage.run(&[]).ok().stdout());
     let twins = twins();
     let methods = methods();
@@ -150,7 +207,11 @@ fn each_method_gets_through_where_it_is_named_and_is_refused_where_it_is_not() {
 #[test]
 fn each_method_that_the_operator_denies_is_refused_and_no_other() {
     let twins = twins();
-    for (grant, name) in [("host", "Host"), ("executor", "Executor")] {
+    for (grant, name) in [
+        ("host", "Host"),
+        ("executor", "Executor"),
+        ("ipfs", "Client"),
+    ] {
         let interface = Interface::all()
             .iter()
             .find(|each| each.name == name)
@@ -158,7 +219,8 @@ fn each_method_that_the_operator_denies_is_refused_and_no_other() {
         for (id, denied) in interface.numbered() {
             let denied = format!("{grant}:{}", denied.name);
             let stage = Stage::new(guests::TWINS);
-            let options = ["--grant", "host", "--deny", &denied];
+            stage.add_content();
+            let options = ["--grant", "host", "--grant", "ipfs", "--deny", &denied];
             let mut command =
                 stage
                     .ww
@@ -207,7 +269,8 @@ fn a_refusal_cannot_be_forged_by_a_cells_name() {
         ),
         ("x\u{202e}y`z`", r#"cell 2 ("x\u{202e}y`z`")"#),
     ] {
-        let stage = Stage::new(guests::TWINS);
+        let stage = Stage::new(guests::TWINS).with(&["--grant", "ipfs"]);
+        stage.add_content();
         let mut command = stage.command(&["named", name]);
         let mut running = Running::start(command.env("RUST_LOG", "ww=debug"));
         let lines = json(&running.rest_of_stdout().join("\n"));

@@ -8,11 +8,12 @@ use capnp::any_pointer;
 use capnp::capability::{Client, FromClientHook as _};
 use capnp::introspect::TypeVariant;
 use schema::interfaces::MethodId;
+use schema::ipfs_capnp::client as ipfs;
 use schema::stem_capnp::membrane as face;
 use tokio::task::{AbortHandle, JoinSet};
 
 use crate::choices::{Choices, of_seed};
-use crate::contract::{CALLED, Method, interface};
+use crate::contract::{self, CALLED, Method, interface};
 use crate::raw::{In, Out, Shape};
 use crate::report::Report;
 use crate::servers;
@@ -36,6 +37,8 @@ pub struct Held {
     pub interface: Option<u64>,
     /// Whether a host serves it, as far as is known.
     pub hosts: bool,
+    /// Whether it came straight from the host, and is kept until the end.
+    pub is_firm: bool,
 }
 
 /// The client.
@@ -56,6 +59,7 @@ impl Hostile {
             cap: bootstrap,
             interface: Some(interface("Membrane")),
             hosts: true,
+            is_firm: true,
         };
         Rc::new(Self {
             world,
@@ -73,7 +77,7 @@ impl Hostile {
     pub fn keep(&self, held: Held, at: usize) {
         let mut all = self.held.borrow_mut();
         let alike: Vec<usize> = (1..all.len())
-            .filter(|at| all[*at].interface == held.interface)
+            .filter(|at| all[*at].interface == held.interface && !all[*at].is_firm)
             .collect();
         let dropped = match alike.len() < ALIKE {
             true => {
@@ -132,6 +136,7 @@ impl Hostile {
                 cap,
                 interface: Some(interface(name)),
                 hosts: true,
+                is_firm: true,
             };
             self.keep(held, 0);
         };
@@ -140,6 +145,11 @@ impl Hostile {
         let session = session.get()?.get_session()?;
         if let Ok(host) = session.get_host() {
             keep("Host", host.client);
+        }
+        for grant in session.get_grants()? {
+            if grant.get_name()?.to_str()? == "ipfs" {
+                self.look_around(grant.get_cap().get_as_capability()?);
+            }
         }
         let executor = session.get_executor()?;
         keep("Executor", executor.clone().client);
@@ -166,6 +176,41 @@ impl Hostile {
         Ok(())
     }
 
+    /// Has all that there is of content, before it knows whether it may.
+    fn look_around(&self, ipfs: ipfs::Client) {
+        let keep = |name: &str, cap: Client| {
+            let held = Held {
+                cap,
+                interface: Some(interface(name)),
+                hosts: true,
+                is_firm: true,
+            };
+            self.keep(held, 0);
+        };
+        macro_rules! apis {
+            ($($name:literal $request:ident)*) => {
+                $(keep($name, ipfs.$request().send().pipeline.get_api().client);)*
+            };
+        }
+        apis! {
+            "UnixFS" unixfs_request "Block" block_request "Dag" dag_request "Name" name_request
+            "Key" key_request "Pin" pin_request "Object" object_request "Swarm" swarm_request
+            "PubSub" pub_sub_request "Routing" routing_request
+        }
+        let unixfs = ipfs.unixfs_request().send().pipeline.get_api();
+        for path in &self.world.content.nodes {
+            let mut request = unixfs.get_request();
+            request.get().set_path(path);
+            keep("Node", request.send().pipeline.get_node().client);
+        }
+        let adding = unixfs.add_request().send().pipeline;
+        keep("Adder", adding.get_adder().client);
+        let mut request = adding.get_adder().file_request();
+        request.get().set_path("first");
+        keep("ByteStream", request.send().pipeline.get_stream().client);
+        keep("Client", ipfs.client);
+    }
+
     fn method(&self, interface: u64, ordinal: u16) -> Option<usize> {
         let id = MethodId { interface, ordinal };
         self.world.methods.iter().position(|method| method.id == id)
@@ -181,10 +226,14 @@ impl Hostile {
                     .pick(&self.world.methods)
                     .map(|method| method.id.interface);
                 let all = self.held.borrow();
-                let those: Vec<&Held> = all
+                let mut those: Vec<&Held> = all
                     .iter()
                     .filter(|held| held.interface == interface && held.hosts)
                     .collect();
+                // What others have narrowed or taken back gets nobody far.
+                if choices.once_in(2) && those.iter().any(|held| held.is_firm) {
+                    those.retain(|held| held.is_firm);
+                }
                 choices.pick(&those).map(|held| (*held).clone())
             }
         };
@@ -217,6 +266,7 @@ impl Hostile {
             .cap
             .new_call::<any_pointer::Owned, any_pointer::Owned>(interface, ordinal, None);
         let mut maker = Maker::new(choices, &self.world, self);
+        maker.of_content = contract::is_of_content(interface);
         let Out(to) = request.get().init_as::<Out<'_>>();
         maker.structure(to, method.params, deep());
         let given = maker.last.take();
@@ -260,6 +310,20 @@ impl Hostile {
         under_way.push(task);
     }
 
+    /// A stream of blocks, which may end early.
+    fn car(&self, choices: &mut Choices<'_>) -> Held {
+        let mut car = self.world.content.car.clone();
+        if choices.once_in(4) {
+            car.truncate(car.len() * choices.below(256) / 256);
+        }
+        Held {
+            cap: crate::content::stream(car),
+            interface: Some(interface("ByteStream")),
+            hosts: false,
+            is_firm: false,
+        }
+    }
+
     /// One of its own objects.
     fn own(self: &Rc<Self>, interface: Option<u64>) -> Held {
         let number = self.objects.get();
@@ -269,6 +333,7 @@ impl Hostile {
             cap: servers::object(Rc::downgrade(self), mind),
             interface,
             hosts: false,
+            is_firm: false,
         }
     }
 }
@@ -288,6 +353,7 @@ impl Given {
         match (&self.attenuated, interface) {
             (Some(held), None) => Held {
                 cap,
+                is_firm: false,
                 ..held.clone()
             },
             _ => Held {
@@ -295,6 +361,7 @@ impl Given {
                 // Most guests that export anything export an executor.
                 interface: interface.or(self.guest.then(|| crate::contract::interface("Executor"))),
                 hosts: self.hosts,
+                is_firm: false,
             },
         }
     }
@@ -352,6 +419,9 @@ impl Supply for Rc<Hostile> {
         is_needed: bool,
         choices: &mut Choices<'_>,
     ) -> Option<Held> {
+        if wanted == Some(interface("ByteStream")) && choices.once_in(2) {
+            return Some(self.car(choices));
+        }
         let any = |choices: &mut Choices<'_>| choices.pick(&self.held.borrow()).cloned();
         let wanted = wanted.or_else(|| {
             let interface = choices.pick(&self.world.methods)?.id.interface;
@@ -378,7 +448,11 @@ impl Supply for Rc<Hostile> {
                         false => Ok(cap),
                     }
                 });
-                Some(Held { cap, ..held })
+                Some(Held {
+                    cap,
+                    is_firm: false,
+                    ..held
+                })
             }
             _ => {
                 let all = self.held.borrow();

@@ -19,6 +19,7 @@
 #[path = "../../crates/vat/tests/vat/choices.rs"]
 mod choices;
 mod client;
+mod content;
 mod contract;
 mod footprint;
 mod raw;
@@ -59,9 +60,12 @@ const WARM: u64 = 20;
 /// to the peer; each component whose code is kept has a file in memory.
 const SPARE: Footprint = Footprint {
     descriptors: 64,
-    threads: 24,
+    threads: 24 + BLOCKING as u64,
     rss_kib: 384 << 10,
 };
+
+/// Threads for what blocks: as many as have a place on the node, and some for cells.
+const BLOCKING: usize = 80;
 
 static PANICS: AtomicU64 = AtomicU64::new(0);
 
@@ -81,7 +85,8 @@ fn whatever_is_called_nothing_breaks_and_nothing_is_left() {
     }));
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)
-        .max_blocking_threads(4)
+        .max_blocking_threads(BLOCKING)
+        .thread_keep_alive(Duration::from_secs(1))
         .enable_all()
         .build()
         .unwrap();

@@ -126,6 +126,7 @@ async fn answer(
                 cap: Client::new(hook),
                 interface,
                 hosts: false,
+                is_firm: false,
             };
             client.keep(held, choices.byte().into());
         });

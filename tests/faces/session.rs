@@ -11,6 +11,7 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 use ww::bounds::{Bounded, Bounds};
 use ww::grants::{Allowed, Grant, Grants, Kind, Who};
+use ww::ipfs::InUse;
 use ww::programs::Programs;
 use ww::rpc::membrane::Bootstrap;
 use ww::session::{Endowment, Possessions};
@@ -120,6 +121,18 @@ pub async fn run(
     }
 }
 
+/// What of the content it may name and change: mostly all.
+fn scope(world: &World, choices: &mut Choices<'_>) -> ww::ipfs::Scope {
+    let all = ww::ipfs::Scope::default();
+    let narrowed = match choices.below(16) {
+        0 => all.attenuate(true, "", ""),
+        1 => all.attenuate(false, &world.content.subtree, ""),
+        2 | 3 => all.attenuate(false, "", "others"),
+        _ => return all,
+    };
+    narrowed.unwrap()
+}
+
 /// Moves on to the next epoch, as a node does that follows a chain.
 async fn advance(world: &World, report: &Report, waits: bool) {
     let epochs = world.cells.epochs();
@@ -167,11 +180,14 @@ async fn settled(world: &World, budgets: &[Bounded]) -> Result<(), String> {
                 ] != [&0; 7]
             })
             .collect();
-        if live == 0 && left.is_empty() && used.is_empty() {
+        let in_use = world.ipfs.in_use();
+        if live == 0 && left.is_empty() && used.is_empty() && in_use == InUse::default() {
             return Ok(());
         }
         if Instant::now() > deadline {
-            return Err(format!("left over: {live} cells, {left:?}, {used:?}"));
+            return Err(format!(
+                "left over: {live} cells, {left:?}, {used:?}, {in_use:?}"
+            ));
         }
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
@@ -210,6 +226,7 @@ impl Visit {
         if choices.once_in(3) {
             allotment.cells = Some(choices.below(4) as u64);
             allotment.streams = Some(choices.below(20) as u64);
+            allotment.content_bytes = Some(choices.below(20) as u64 * 10_000);
             allotment.depth = Some(choices.below(3) as u32);
         }
         if choices.once_in(4) {
@@ -226,10 +243,11 @@ impl Visit {
         if !choices.once_in(12) {
             grants = grants.programs(Programs::new(world.image.clone(), None));
         }
-        for name in ["host", "executor", "other", "lent"] {
+        for name in ["host", "executor", "ipfs", "other", "lent"] {
             let grant = match (name, choices.once_in(8)) {
                 (_, true) => continue,
                 ("host", _) => Grant::Host(world.host.clone()),
+                ("ipfs", _) => Grant::Ipfs(world.ipfs.clone(), scope(world, choices)),
                 ("lent", _) => {
                     // A stream of the node's own, that somebody else serves.
                     let (reader, writer) = cell::stdio::pipe(4096);

@@ -38,6 +38,8 @@ pub struct Maker<'a, 'b> {
     pub world: &'a World,
     pub supply: &'a dyn Supply,
     pub room: usize,
+    /// Whether it is about content.
+    pub of_content: bool,
     /// Whether all of it is such as a method may like.
     pub tame: bool,
     /// The capability that was put in last.
@@ -51,6 +53,7 @@ impl<'a, 'b> Maker<'a, 'b> {
             choices,
             world,
             tame,
+            of_content: false,
             supply,
             room: ROOM,
             last: None,
@@ -158,6 +161,10 @@ impl<'a, 'b> Maker<'a, 'b> {
                 return self.choices.pick(methods).unwrap().id.interface;
             }
             "ordinal" => &[0, 1, 2, 3, 4, 5, 6],
+            "limit" => &[0, 0, 1, 7, 4096],
+            "offset" => &[0, 0, 1, 262_144, 699_999, 700_000],
+            "bytes" if self.of_content => &[0, 0, 1, 7, 300_000],
+            "after" => &[0, 0, 1],
             "maxBytes" => &[1, 16, 4096, 1 << 20],
             "memoryBytes" => &[0, 0, 0, 1 << 20, 16 << 20],
             "fuel" => &[0, 0, 0, 0, 1000, 100_000_000],
@@ -298,6 +305,11 @@ impl<'a, 'b> Maker<'a, 'b> {
             let length = self.take(length);
             return to.set_text(text::Reader(&vec![b'x'; length]));
         }
+        if self.of_content {
+            let usual = self.of_content(name);
+            self.take(usual.len());
+            return to.set_text(text::Reader(usual.as_bytes()));
+        }
         let usual: &[&str] = match name {
             "path" if self.tame => &self.world.paths[..self.world.there],
             "path" => &self.world.paths,
@@ -313,6 +325,32 @@ impl<'a, 'b> Maker<'a, 'b> {
         to.set_text(text::Reader(usual.as_bytes()));
     }
 
+    /// A text that a method of content has a use for.
+    fn of_content(&mut self, name: &str) -> String {
+        let usual: &[&str] = match name {
+            // What an adder has at a path, or a node to be found.
+            "path" | "subtree" if !self.choices.once_in(4) => {
+                let content = &self.world.content;
+                let paths = match name {
+                    "subtree" => std::slice::from_ref(&content.subtree),
+                    _ => &content.paths[..],
+                };
+                return self.choices.pick(paths).unwrap().clone();
+            }
+            "path" => &["", "a", "a/b", "c", "c/d/e", "a/../b"],
+            "codec" | "inputCodec" | "storeCodec" => {
+                &["", "", "raw", "dag-pb", "dag-cbor", "dag-json", "dag-xml"]
+            }
+            "pin" | "pins" | "subtree" => &["", "", "", "mine"],
+            "topic" => &["a", "a", "b", "c"],
+            "target" => &["a", "a/b", "../a", "/etc/passwd"],
+            "after" => &["", "", "00000100", "a", "t"],
+            "key" | "from" | "to" => &["", "self", "one", "two"],
+            _ => &["", "mine", "t", "a", "b", "link", "00000017", "large"],
+        };
+        (*self.choices.pick(usual).unwrap()).to_owned()
+    }
+
     fn data(&mut self, name: &str) -> Vec<u8> {
         let data = match name {
             "wasm" | "bytes" => self.component(),
@@ -322,6 +360,14 @@ impl<'a, 'b> Maker<'a, 'b> {
                     _ => &self.world.peers,
                 };
                 self.choices.pick(of).cloned().unwrap_or_default()
+            }
+            "cid" | "child" if !self.wild(3) => {
+                let cids = &self.world.content.cids;
+                self.choices.pick(cids).cloned().unwrap_or_default()
+            }
+            "data" if self.of_content && !self.wild(3) => {
+                let data = &self.world.content.data;
+                self.choices.pick(data).cloned().unwrap_or_default()
             }
             _ => match self.wild(6) {
                 true => vec![7; *self.choices.pick(&[65_536, 65_537, 500_000]).unwrap()],

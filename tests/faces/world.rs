@@ -8,10 +8,13 @@ use fixtures::{Environment, guests};
 use image::{Image, Layer};
 use swarm::{Handle, Identity, Swarm};
 use tempfile::TempDir;
+use tokio::runtime::Handle as Runtime;
 use ww::cells::Cells;
 use ww::epoch::Epochs;
+use ww::ipfs::Ipfs;
 use ww::vats::Vats;
 
+use crate::content::{self, Content};
 use crate::contract::{self, Method};
 
 /// Cells at a time: few, so that there is not always room for one.
@@ -36,9 +39,13 @@ pub struct World {
     pub components: Vec<Vec<u8>>,
     pub peers: Vec<Vec<u8>>,
     pub addrs: Vec<Vec<u8>>,
+    /// The node's content.
+    pub ipfs: Arc<Ipfs>,
+    pub content: Content,
     /// The peer beside the node.
     _swarms: [Swarm; 2],
     _environment: Environment,
+    _content: TempDir,
 }
 
 impl World {
@@ -80,6 +87,10 @@ impl World {
         let (ours, host) = swarm().await;
         let (theirs, peer) = swarm().await;
         let peers = [peer.peer_id(), host.peer_id()].map(|id| id.to_bytes());
+        let kept = TempDir::new().unwrap();
+        let repo = content::repo(&kept.path().join("repo"));
+        let content = Content::new(&repo, &kept.path().join("tree"));
+        let ipfs = Ipfs::new(repo, host.clone(), Runtime::current());
         let addrs = peer.addrs().iter().map(|addr| addr.to_vec()).collect();
         Self {
             engine,
@@ -112,6 +123,9 @@ impl World {
                 .into(),
             peers: peers.into(),
             addrs,
+            ipfs,
+            content,
+            _content: kept,
             _swarms: [ours, theirs],
             _environment: environment,
         }

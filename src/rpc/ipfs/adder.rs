@@ -3,18 +3,18 @@
 //! Files may be written side by side, up to a bound; each is complete when it has been closed. What was stored stays,
 //! unpinned, when it is given up.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use capnp::capability::Rc;
 use content::import::{DryRun, FileWriter, TreeWriter, Written};
-use content::tree::MAX_ENTRIES;
+use content::tree::{MAX_ENTRIES, MAX_PATH_BYTES};
 use content::{BlockStore, CidVersion, PinName, Repo};
 use schema::ipfs_capnp::add_options::AddVersion;
 use schema::ipfs_capnp::{add_options, adder as face};
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, OwnedSemaphorePermit};
 
 use super::{Desk, failed};
 use crate::ipfs::Places;
@@ -23,12 +23,17 @@ use crate::rpc::byte_stream::{self, Carrier};
 /// Files of one adder that may be open at a time: each holds a chunk.
 const MAX_OPEN_FILES: usize = 16;
 
+/// The paths and targets of links that one adder holds, in bytes: 160 for each entry of the largest tree.
+const MAX_TEXT_BYTES: usize = 16 << 20;
+
 pub struct Adder {
     desk: Rc<Desk>,
     version: CidVersion,
     only_hash: bool,
     pin: Option<PinName>,
     state: Rc<RefCell<State>>,
+    text_bytes: Cell<usize>,
+    _place: OwnedSemaphorePermit,
 }
 
 enum State {
@@ -50,6 +55,8 @@ impl Adder {
     pub fn begin(desk: Rc<Desk>, options: add_options::Reader<'_>) -> capnp::Result<Self> {
         desk.may_change("add")?;
         Ok(Self {
+            _place: desk.adder("add")?,
+            text_bytes: Cell::new(0),
             version: match options.get_version()? {
                 AddVersion::V1 => CidVersion::V1,
                 AddVersion::V0 => CidVersion::V0,
@@ -69,6 +76,26 @@ impl Adder {
             true => Arc::new(DryRun),
             false => repo.store().clone(),
         }
+    }
+
+    /// Takes in a text, which is held until the end.
+    fn text(&self, call: &str, text: capnp::text::Reader<'_>) -> capnp::Result<String> {
+        let text = text.to_str()?;
+        if text.len() > MAX_PATH_BYTES {
+            return Err(failed(
+                call,
+                format_args!("a path of {} bytes; at most {MAX_PATH_BYTES}", text.len()),
+            ));
+        }
+        let all = self.text_bytes.get().saturating_add(text.len());
+        if all > MAX_TEXT_BYTES {
+            return Err(failed(
+                call,
+                format_args!("limit: the paths of a tree have at most {MAX_TEXT_BYTES} bytes"),
+            ));
+        }
+        self.text_bytes.set(all);
+        Ok(text.to_owned())
     }
 
     fn other(&self, call: &str, other: Other) -> capnp::Result<()> {
@@ -94,21 +121,13 @@ fn too_many(call: &str) -> capnp::Error {
     )
 }
 
-fn path(call: &str, text: capnp::text::Reader<'_>) -> capnp::Result<String> {
-    let path = text.to_str()?;
-    if path.len() > content::tree::MAX_PATH_BYTES {
-        return Err(failed(call, "the path is too long"));
-    }
-    Ok(path.to_owned())
-}
-
 impl face::Server for Adder {
     async fn file(
         self: Rc<Self>,
         params: face::FileParams,
         mut results: face::FileResults,
     ) -> capnp::Result<()> {
-        let path = path("file", params.get()?.get_path()?)?;
+        let path = self.text("file", params.get()?.get_path()?)?;
         match &mut *self.state.borrow_mut() {
             State::Finished => return Err(finished("file")),
             State::Open { files, others } => {
@@ -152,7 +171,7 @@ impl face::Server for Adder {
         params: face::DirectoryParams,
         _results: face::DirectoryResults,
     ) -> capnp::Result<()> {
-        let path = path("directory", params.get()?.get_path()?)?;
+        let path = self.text("directory", params.get()?.get_path()?)?;
         self.other("directory", Other::Directory(path))
     }
 
@@ -162,8 +181,8 @@ impl face::Server for Adder {
         _results: face::SymlinkResults,
     ) -> capnp::Result<()> {
         let params = params.get()?;
-        let target = path("symlink", params.get_target()?)?;
-        let path = path("symlink", params.get_path()?)?;
+        let target = self.text("symlink", params.get_target()?)?;
+        let path = self.text("symlink", params.get_path()?)?;
         self.other("symlink", Other::Link { path, target })
     }
 

@@ -29,9 +29,11 @@ impl face::Server for Dag {
             ));
         }
         let path = params.get_path()?;
-        let value = self
-            .0
-            .read("get", path, move |repo, path| repo.value(path, output));
+        let place = self.0.value("get").await?;
+        let value = self.0.read("get", path, move |repo, path| {
+            let _place = place;
+            repo.value(path, output)
+        });
         let (resolved, data) = value.await?;
         let mut results = results.get();
         results.set_data(&data);
@@ -49,7 +51,9 @@ impl face::Server for Dag {
         let output = codec("put", params.get_store_codec()?.to_str()?, Codec::DagCbor)?;
         let data = params.get_data()?.to_vec();
         let pin = self.0.pin_name("put", params.get_pin()?)?;
+        let place = self.0.value("put").await?;
         let put = self.0.change("put", move |repo| {
+            let _place = place;
             let block = content::dag::convert(input, &data, output)?;
             repo.put_block(&block, pin.as_ref())?;
             Ok(*block.cid())

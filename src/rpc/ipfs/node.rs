@@ -4,7 +4,7 @@
 
 use capnp::capability::Rc;
 use content::directory::Entry;
-use content::tree::Node as Kind;
+use content::tree::{MAX_NAME_BYTES, Node as Kind};
 use content::{Cid, ContentError};
 use schema::ipfs_capnp::node as face;
 
@@ -136,7 +136,14 @@ impl face::Server for Node {
         params: face::ChildParams,
         mut results: face::ChildResults,
     ) -> capnp::Result<()> {
-        let name = params.get()?.get_name()?.to_str()?.to_owned();
+        let name = params.get()?.get_name()?.to_str()?;
+        if name.len() > MAX_NAME_BYTES {
+            return Err(failed(
+                "child",
+                format_args!("a name of {} bytes; at most {MAX_NAME_BYTES}", name.len()),
+            ));
+        }
+        let name = name.to_owned();
         let directory = self.cid;
         let found = self
             .desk

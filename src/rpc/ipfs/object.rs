@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use capnp::capability::Rc;
 use content::object::{Link, Object as Node};
-use content::{Cid, ContentError, Repo};
+use content::{Cid, ContentError, MAX_BLOCK_BYTES, Repo};
 use schema::ipfs_capnp::{link, object as face};
 
 use super::{Desk, cid, failed};
@@ -33,6 +33,15 @@ impl Object {
 
 fn name(text: capnp::text::Reader<'_>) -> capnp::Result<String> {
     Ok(text.to_str()?.to_owned())
+}
+
+/// Refuses what no block has room for.
+fn fits(call: &str, bytes: usize) -> capnp::Result<()> {
+    if bytes > MAX_BLOCK_BYTES {
+        let (bytes, limit) = (bytes as u64, MAX_BLOCK_BYTES as u64);
+        return Err(failed(call, ContentError::BlockTooBig { bytes, limit }));
+    }
+    Ok(())
 }
 
 fn decode(call: &str, link: link::Reader<'_>) -> capnp::Result<Link> {
@@ -77,10 +86,18 @@ impl face::Server for Object {
                 format_args!("{} links; at most {MAX_LINKS} fit a block", links.len()),
             ));
         }
-        let links = links.iter().map(|link| decode("put", link));
+        // Counted while it is copied: a small message can name one text many times.
+        let data = params.get_data()?;
+        let mut bytes = data.len();
+        fits("put", bytes)?;
+        let links = links.iter().map(|link| {
+            bytes = bytes.saturating_add(link.get_name()?.len());
+            fits("put", bytes)?;
+            decode("put", link)
+        });
         let node = Node {
-            data: Some(Bytes::copy_from_slice(params.get_data()?)),
             links: links.collect::<capnp::Result<_>>()?,
+            data: Some(Bytes::copy_from_slice(data)),
         };
         let put = self.0.change("put", move |repo| repo.put_object(&node));
         results.get().set_cid(&put.await?.to_bytes());
@@ -116,7 +133,7 @@ impl face::Server for Object {
                 true => Ok(()),
                 false => Err(ContentError::NameNotFound {
                     directory: *node.encode()?.cid(),
-                    name,
+                    name: crate::rpc::shown(&name).to_owned(),
                 }),
             }
         });

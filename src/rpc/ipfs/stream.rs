@@ -8,7 +8,7 @@
 use std::io::{self, Read};
 use std::time::Duration;
 
-use bytes::{Buf, Bytes};
+use bytes::{Buf, Bytes, BytesMut};
 use content::ContentError;
 use content::read::File;
 use schema::system_capnp::byte_stream::Client;
@@ -114,14 +114,14 @@ impl Carrier for Reading {
     }
 }
 
-/// How long whoever is read from may take for the next bytes.
+/// How long whoever is read from may take for the next piece: a thread waits for it.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Pieces that wait to be read, of 1 MiB at most that are asked for.
+/// Pieces that wait to be read.
 const QUEUED: usize = 2;
 
-/// What is asked for at a time.
-const PIECE_BYTES: u32 = 256 * 1024;
+/// The bytes of a piece.
+const PIECE_BYTES: usize = 256 * 1024;
 
 enum Piece {
     Bytes(Bytes),
@@ -147,25 +147,62 @@ pub struct Feeder {
 impl Feeder {
     /// Reads a stream to its end. Returns early when nobody reads any more.
     pub async fn feed(self, stream: Client) -> capnp::Result<()> {
+        let pieces = self.pieces.clone();
+        tokio::select! {
+            fed = self.feed_all(stream) => fed,
+            () = pieces.closed() => Ok(()),
+        }
+    }
+
+    async fn feed_all(self, stream: Client) -> capnp::Result<()> {
+        let too_slow = |_| {
+            let secs = PATIENCE.as_secs();
+            capnp::Error::failed(format!(
+                "the stream gave less than {PIECE_BYTES} bytes in {secs} seconds"
+            ))
+        };
         loop {
-            let mut request = stream.read_request();
-            request.get().set_max_bytes(PIECE_BYTES);
-            let answer = tokio::time::timeout(PATIENCE, request.send().promise).await;
-            let answer = answer.map_err(|_| {
-                let secs = PATIENCE.as_secs();
-                capnp::Error::failed(format!("the stream gave nothing for {secs} seconds"))
-            })??;
-            let bytes = Bytes::copy_from_slice(answer.get()?.get_data()?);
-            drop(answer);
-            let piece = match bytes.is_empty() {
-                true => Piece::End,
-                false => Piece::Bytes(bytes),
-            };
-            let over = matches!(piece, Piece::End);
-            if self.pieces.send(piece).await.is_err() || over {
+            let piece = tokio::time::timeout(PATIENCE, piece(&stream)).await;
+            let (bytes, over) = piece.map_err(too_slow)??;
+            for piece in [Some(Piece::Bytes(bytes)), over.then_some(Piece::End)] {
+                let Some(piece) = piece else {
+                    continue;
+                };
+                if self.pieces.send(piece).await.is_err() {
+                    return Ok(());
+                }
+            }
+            if over {
                 return Ok(());
             }
         }
+    }
+}
+
+/// The next bytes of a stream, less than a whole piece only at its end, and whether that is reached.
+async fn piece(stream: &Client) -> capnp::Result<(Bytes, bool)> {
+    let mut piece = BytesMut::new();
+    loop {
+        let wanted = PIECE_BYTES.saturating_sub(piece.len());
+        if wanted == 0 {
+            return Ok((piece.freeze(), false));
+        }
+        let mut request = stream.read_request();
+        request
+            .get()
+            .set_max_bytes(u32::try_from(wanted).unwrap_or(u32::MAX));
+        let answer = request.send().promise.await?;
+        let bytes = answer.get()?.get_data()?;
+        if bytes.is_empty() {
+            return Ok((piece.freeze(), true));
+        }
+        if bytes.len() > wanted {
+            return Err(capnp::Error::failed(format!(
+                "the stream gave {} bytes, and was asked for {wanted}",
+                bytes.len()
+            )));
+        }
+        piece.extend_from_slice(bytes);
     }
 }
 

@@ -1,11 +1,13 @@
 //! Every method of the contract, called by its number, with parameters that it has a use for: so that a program
 //! can try all of them on whatever it holds, and one that is added is tried as well.
 
+pub mod content;
 mod spare;
 
 use futures::future::{Either, select};
 use runtime::capnp::capability::{Client, FromClientHook as _, Response};
 use runtime::capnp::{self, ErrorKind, any_pointer};
+use runtime::ipfs_capnp::block;
 use runtime::stem_capnp::{membrane, revoker};
 use runtime::system_capnp::{byte_stream, executor, host, process, program};
 use runtime::{Session, bytes, io};
@@ -81,6 +83,15 @@ impl Answer {
         (!cap.is_null()).then(|| cap.get_as_capability().ok())?
     }
 
+    /// The CID that it gave, of a method that gives nothing else.
+    pub fn cid(&self) -> Option<Vec<u8>> {
+        let Self::Returned(response) = self else {
+            return None;
+        };
+        let results: block::put_results::Reader<'_> = response.get().ok()?.get_as().ok()?;
+        Some(results.get_cid().ok()?.to_vec())
+    }
+
     /// What came, for people.
     pub fn told(&self) -> &'static str {
         match self {
@@ -151,7 +162,7 @@ fn fill(
         "Revoker.revoke" => params
             .init_as::<revoker::revoke_params::Builder<'_>>()
             .set_reason("it was tried"),
-        _ => params.clear(),
+        name => content::fill(name, params, with),
     }
     Ok(())
 }

@@ -1,11 +1,14 @@
 //! A capability to try one method on, fresh each time, and what can be seen of whether the method did anything.
 
+mod content;
+
 use std::time::Duration;
 
 use runtime::Session;
 use runtime::capnp::capability::{Client, FromClientHook};
 use runtime::stem_capnp::revoker;
 use runtime::system_capnp::process::Client as Process;
+use runtime::system_capnp::registration;
 use runtime::{bytes, process};
 use schema::interfaces::MethodId;
 
@@ -23,6 +26,8 @@ pub struct Twin<'a> {
     process: Option<Process>,
     /// What a revoker revokes.
     revocable: Option<Client>,
+    /// Has the spare take messages.
+    _subscription: Option<registration::Client>,
 }
 
 impl<'a> Twin<'a> {
@@ -31,7 +36,7 @@ impl<'a> Twin<'a> {
         let name = method.to_string();
         let (interface, _) = name.split_once('.').unwrap_or_default();
         let spare = Spare::default();
-        let (mut process, mut revocable) = (None, None);
+        let (mut process, mut revocable, mut subscription) = (None, None, None);
         let cap = match interface {
             "Membrane" => session.membrane().client.clone(),
             "Host" => session.grant("host")?,
@@ -68,7 +73,13 @@ impl<'a> Twin<'a> {
                 revocable = Some(cap);
                 revoker.client
             }
-            _ => spare.client(),
+            _ => match content::new(session, &name, &spare).await? {
+                Some((cap, held)) => {
+                    subscription = held;
+                    cap
+                }
+                None => spare.client(),
+            },
         };
         Ok(Self {
             session,
@@ -77,11 +88,17 @@ impl<'a> Twin<'a> {
             spare,
             process,
             revocable,
+            _subscription: subscription,
         })
     }
 
-    /// Calls the method on the capability, narrowed to these. What came of it, and what can be seen afterwards.
-    pub async fn call(&self, only: &[MethodId]) -> runtime::Result<(String, String)> {
+    /// Calls the method on the capability, narrowed to these. What came of it, and what can be seen afterwards. `made` is
+    /// the CID of what the method makes, from one twin to the other.
+    pub async fn call(
+        &self,
+        only: &[MethodId],
+        made: &mut Option<Vec<u8>>,
+    ) -> runtime::Result<(String, String)> {
         let (narrowed, _revoker) = narrow(self.session, &self.cap, only).await?;
         let is_watch = self.method == contract::method("Membrane.watch");
         let outcome = if is_watch && only.contains(&self.method) {
@@ -93,12 +110,21 @@ impl<'a> Twin<'a> {
             Ok(answer) => answer.told().to_owned(),
             Err(error) => contract::told(error),
         };
-        let seen = self.seen(outcome.ok()).await?;
+        let seen = self.seen(outcome.ok(), made).await?;
         Ok((told, seen))
     }
 
-    async fn seen(&self, answer: Option<Answer>) -> runtime::Result<String> {
+    async fn seen(
+        &self,
+        answer: Option<Answer>,
+        made: &mut Option<Vec<u8>>,
+    ) -> runtime::Result<String> {
         let name = self.method.to_string();
+        let (session, spare) = (self.session, &self.spare);
+        let seen = content::seen(session, &name, &self.cap, answer.as_ref(), spare, made);
+        if let Some(seen) = seen.await? {
+            return Ok(seen);
+        }
         Ok(match (name.as_str(), &self.process, &self.revocable) {
             ("Process.kill", Some(child), _) => process::status(child).await?.to_string(),
             ("ByteStream.write" | "ByteStream.push", Some(child), _) => {

@@ -28,9 +28,10 @@ async fn narrowed(session: &Session) -> runtime::Result<()> {
             .filter(|other| *other != method)
             .collect();
         let twin = Twin::new(session, method).await?;
-        let (with, seen_with) = twin.call(&[method]).await?;
+        let mut made = None;
+        let (with, seen_with) = twin.call(&[method], &mut made).await?;
         let twin = Twin::new(session, method).await?;
-        let (without, seen_without) = twin.call(&others).await?;
+        let (without, seen_without) = twin.call(&others, &mut made).await?;
         println!(
             "{}",
             json!({
@@ -47,7 +48,7 @@ async fn narrowed(session: &Session) -> runtime::Result<()> {
 
 async fn granted(session: &Session) -> runtime::Result<()> {
     let spare = Spare::default().client();
-    for (name, interface) in [("host", "Host"), ("executor", "Executor")] {
+    for (name, interface) in [("host", "Host"), ("executor", "Executor"), ("ipfs", "Client")] {
         let cap: Client = session.grant(name)?;
         let of = |method: &MethodId| method.to_string().starts_with(&format!("{interface}."));
         for method in contract::methods().filter(of) {
@@ -64,7 +65,12 @@ async fn granted(session: &Session) -> runtime::Result<()> {
 
 async fn named(session: &Session) -> runtime::Result<()> {
     let (host, executor) = (session.host()?.client, session.executor()?);
-    let grants = [("host", &host), ("executor", &executor.client)];
+    let ipfs = session.ipfs()?.client;
+    let grants = [
+        ("host", &host),
+        ("executor", &executor.client),
+        ("ipfs", &ipfs),
+    ];
     let cell = contract::spawn(&executor, &[&guests::arg(2, String::new())], &grants).await?;
     print!("{}", contract::output(&cell).await?);
     Ok(())

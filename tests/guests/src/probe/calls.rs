@@ -62,7 +62,7 @@ impl<'a> Calls<'a> {
     /// Calls every method of every interface on the membrane and on each grant, and on whatever they give.
     pub async fn run(&mut self) {
         let membrane = Client::new(self.session.membrane().client.hook.add_ref());
-        self.every("membrane".to_owned(), membrane).await;
+        self.every("membrane".to_owned(), membrane, Vec::new()).await;
         self.grants().await;
     }
 
@@ -73,11 +73,13 @@ impl<'a> Calls<'a> {
             let Ok(cap) = self.session.grant::<Client>(&name) else {
                 continue;
             };
-            self.every(name, cap).await;
+            self.every(name, cap, Vec::new()).await;
         }
     }
 
-    fn every(&mut self, path: String, cap: Client) -> LocalBoxFuture<'_, ()> {
+    /// `above` has the interfaces that were passed on the way here: what gives another of the same is not followed
+    /// for ever.
+    fn every(&mut self, path: String, cap: Client, above: Vec<u64>) -> LocalBoxFuture<'_, ()> {
         Box::pin(async move {
             self.held.push(Held {
                 path: path.clone(),
@@ -90,8 +92,15 @@ impl<'a> Calls<'a> {
                 if path != "membrane"
                     && let Some(given) = outcome
                 {
-                    let name = method.method().map_or("", |method| method.name);
-                    self.every(format!("{path}.{name}"), given).await;
+                    let mut above = above.clone();
+                    above.push(method.interface);
+                    let (name, gives) = match method.method() {
+                        Some(method) => (method.name, method.gives),
+                        None => ("", &[][..]),
+                    };
+                    if !gives.iter().any(|given| above.contains(given)) {
+                        self.every(format!("{path}.{name}"), given, above).await;
+                    }
                 }
             }
         })

@@ -6,6 +6,7 @@
 use runtime::Session;
 use runtime::capnp::capability::Client;
 use runtime::capnp::traits::HasTypeId as _;
+use runtime::ipfs_capnp::client;
 use runtime::stem_capnp::membrane::attenuate_params;
 use runtime::system_capnp::byte_stream;
 
@@ -18,22 +19,28 @@ pub const FORGE: &str = "forge";
 
 const KIND: &str = "forged references";
 
+/// `Client.unixfs`: where reading content begins.
+const UNIXFS: (u64, u16) = (client::Client::TYPE_ID, 0);
+
 /// `Membrane.attenuate`: the method that takes any capability.
 const ATTENUATE: (u64, u16) = (GRAFT.0, 2);
 
 /// All of them.
-pub const ALL: [&str; 17] = [
+pub const ALL: [&str; 20] = [
     "call the capability number 1",
     "call the capability number 2",
     "call the capability number 7",
     "call the capability number 4294967295",
     "read from the capability number 1 as a stream",
     "kill the capability number 1 as a process",
+    "read by the capability number 1 as content",
     "call on the results of a call that was never made",
+    "call on `ipfs` in the session that is granted nothing",
     "call on `host` in the session that is granted nothing",
     "call on the session itself",
     "call on what is beyond the session",
     "pass the capability number 1 on",
+    "have no capability narrowed to what `ipfs` has",
     "pass on what a call that was never made gives",
     "release the capability number 1",
     "answer a call that was never made",
@@ -78,6 +85,18 @@ fn attempt(name: &str, wire: &mut Wire, membrane: Cap, graft: u32) -> Option<u32
             wire.call(Cap::Host(1), READ, &[], set_max_bytes(1))
         }
         "kill the capability number 1 as a process" => wire.call(Cap::Host(1), KILL, &[], |_| {}),
+        "read by the capability number 1 as content" => {
+            wire.call(Cap::Host(1), UNIXFS, &[], |_| {})
+        }
+        "call on `ipfs` in the session that is granted nothing" => {
+            wire.call(Cap::Nested(graft), UNIXFS, &[], |_| {})
+        }
+        "have no capability narrowed to what `ipfs` has" => {
+            let narrowed = wire.call(membrane, ATTENUATE, &[], |params| {
+                only(params.init_as(), UNIXFS);
+            });
+            wire.call(Cap::Answer(narrowed), UNIXFS, &[], |_| {})
+        }
         "call on the results of a call that was never made" => {
             wire.call(Cap::Answer(9999), ID, &[], |_| {})
         }
@@ -128,14 +147,18 @@ fn attempt(name: &str, wire: &mut Wire, membrane: Cap, graft: u32) -> Option<u32
     Some(question)
 }
 
+fn only(params: attenuate_params::Builder<'_>, method: (u64, u16)) {
+    let mut only = params.init_only(1).get(0);
+    only.set_interface(method.0);
+    only.set_ordinal(method.1);
+}
+
 /// Has the host make something of a capability, and calls that.
 fn pass(wire: &mut Wire, membrane: Cap, cap: Cap) -> u32 {
     let narrowed = wire.call(membrane, ATTENUATE, &[cap], |params| {
         let mut params: attenuate_params::Builder<'_> = params.init_as();
         set_cap(params.reborrow().init_cap());
-        let mut only = params.init_only(1).get(0);
-        only.set_interface(ID.0);
-        only.set_ordinal(ID.1);
+        only(params, ID);
     });
     wire.call(Cap::Answer(narrowed), ID, &[], |_| {})
 }
