@@ -104,8 +104,8 @@ pub struct RunArgs {
 #[derive(clap::Args)]
 #[command(next_help_heading = "What the program may do and use")]
 struct AuthorityArgs {
-    /// Grant the program something, or some methods of it: host, executor, host:id,connect, net:connect=host.
-    /// Without this it has host:id,addrs,peers,executor and executor
+    /// Grant the program something, or some methods of it: host, executor, ipfs, host:id,connect, net:connect=host,
+    /// ipfs=ipfs,read-only,under=PATH,pins=NAME. Without this it has host:id,addrs,peers,executor and executor
     #[arg(long, value_name = "NAME[:METHODS][=SPEC]")]
     grant: Vec<GrantArg>,
 

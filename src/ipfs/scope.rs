@@ -50,7 +50,7 @@ pub enum ScopeError {
     Nested,
     /// The subtree is no path.
     #[error("subtree: {0}")]
-    Path(#[from] ContentError),
+    Path(Box<ContentError>),
 }
 
 impl Scope {
@@ -68,7 +68,10 @@ impl Scope {
         narrowed.read_only |= read_only;
         if !subtree.is_empty() {
             self.reads(subtree)?;
-            narrowed.subtree = Some(subtree.parse()?);
+            let subtree = subtree
+                .parse()
+                .map_err(|error| ScopeError::Path(Box::new(error)))?;
+            narrowed.subtree = Some(subtree);
         }
         if !pins.is_empty() {
             if pins.contains('/') || pins.len() > MAX_NAMESPACE_BYTES {

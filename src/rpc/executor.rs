@@ -17,7 +17,8 @@ use cell::{Allotment, Budget, Charge, Exhausted, Resource, Setup, Stdin, Stdout}
 use schema::system_capnp::{executor, grant, limits, process, program, source};
 use tokio::sync::{Semaphore, SemaphorePermit};
 
-use super::behalf::{self, Known};
+use super::behalf::{self, Known, Own};
+use super::ipfs::Holder;
 use super::process::{Process, Stdio};
 use super::shelf::{Loaded, Shelf};
 use super::{given, shown, texts};
@@ -274,6 +275,7 @@ impl Principal {
                 ..self.clone()
             },
             executor: OnceCell::new(),
+            holder: OnceCell::new(),
         })
     }
 }
@@ -286,6 +288,8 @@ struct Child<'a> {
     principal: Principal,
     /// What runs them: one, by however many names it is granted.
     executor: OnceCell<executor::Client>,
+    /// What pays for its content.
+    holder: OnceCell<Holder>,
 }
 
 /// The grants of a call, by name.
@@ -316,25 +320,28 @@ fn granted(
     granted.collect()
 }
 
+impl Own for Child<'_> {
+    fn executor(&self) -> Option<executor::Client> {
+        let made = || Executor::client(self.principal.clone());
+        Some(self.executor.get_or_init(made).clone())
+    }
+
+    fn holder(&self) -> Option<Holder> {
+        let made = || Holder::new(&self.principal.bounded.budget, &self.principal.spawner);
+        Some(self.holder.get_or_init(made).clone())
+    }
+}
+
 impl Child<'_> {
     /// The capabilities of a call, ready to travel to the child's vat.
     fn grants(&self, given: Vec<(String, Client)>) -> Grants {
         let mut grants = Grants::default();
         for (name, cap) in given {
-            let own = || self.executor();
-            let cap = match name.as_str() {
-                "executor" | "host" => behalf::of_promised(cap, own),
-                _ => behalf::of(cap, own),
-            };
+            let cap = behalf::of_named(&name, cap, self);
             let export = Export::new(&self.parent.spawner, cap);
             grants = grants.with(&name, Grant::Cap(export));
         }
         grants
-    }
-
-    fn executor(&self) -> executor::Client {
-        let made = || Executor::client(self.principal.clone());
-        self.executor.get_or_init(made).clone()
     }
 
     /// Its `/tmp`, if it asked for one.

@@ -17,6 +17,7 @@ mod stream;
 mod swarm;
 mod unixfs;
 
+use std::cell::OnceCell;
 use std::sync::Arc;
 
 use capnp::capability::Rc;
@@ -25,6 +26,7 @@ use content::{Cid, ContentError, Repo};
 use schema::ipfs_capnp::client;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use super::behalf::Known;
 use super::byte_stream::{ByteStream, Carrier};
 use crate::ipfs::{CallError, Ipfs, Metered, Places, Scope, ScopeError};
 use crate::vats::Spawner;
@@ -62,6 +64,7 @@ pub struct Desk {
 }
 
 /// What a holder brings along.
+#[derive(Clone)]
 pub struct Holder {
     /// What its streams count in.
     pub budget: Budget,
@@ -69,6 +72,17 @@ pub struct Holder {
     pub added: Arc<Charge>,
     /// Whose tasks its subscriptions are.
     pub spawner: Spawner,
+}
+
+impl Holder {
+    /// One that has not added anything yet.
+    pub fn new(budget: &Budget, spawner: &Spawner) -> Self {
+        Self {
+            budget: budget.clone(),
+            added: Arc::new(budget.open(Resource::Content)),
+            spawner: spawner.clone(),
+        }
+    }
 }
 
 /// The content of a node, as this holder may use it.
@@ -92,7 +106,7 @@ pub fn client(ipfs: Arc<Ipfs>, scope: Scope, holder: Holder) -> client::Client {
         budget,
         spawner,
     });
-    super::client(Rc::new(Client { desk }))
+    Client::over(desk)
 }
 
 impl Desk {
@@ -103,7 +117,7 @@ impl Desk {
         path: capnp::text::Reader<'_>,
         work: impl FnOnce(&Repo, &str) -> Result<T, ContentError> + Send + 'static,
     ) -> capnp::Result<T> {
-        let path = path.to_str()?.to_owned();
+        let path = whole(path.to_str()?);
         self.scope.reads(&path).map_err(out_of_scope(call))?;
         self.run(call, move |repo| work(repo, &path)).await
     }
@@ -177,6 +191,14 @@ impl Desk {
     }
 }
 
+/// A path as it is written in full: a bare CID is one, too. None is none.
+fn whole(path: &str) -> String {
+    match path.is_empty() || path.starts_with('/') {
+        true => path.to_owned(),
+        false => format!("/ipfs/{path}"),
+    }
+}
+
 fn out_of_scope(call: &str) -> impl FnOnce(ScopeError) -> capnp::Error {
     let call = call.to_owned();
     move |error| failed(&call, error)
@@ -200,8 +222,25 @@ fn cid(call: &str, bytes: &[u8]) -> capnp::Result<Cid> {
 }
 
 /// The face that gives the others.
-struct Client {
+pub struct Client {
     desk: Rc<Desk>,
+    known: OnceCell<Known>,
+}
+
+impl Client {
+    fn over(desk: Rc<Desk>) -> client::Client {
+        let known = OnceCell::new();
+        let face = Rc::new(Self { desk, known });
+        let client: client::Client = super::client(face.clone());
+        // It is new, so this is the first and only time.
+        let _ = face.known.set(Known::ipfs(&client, &face));
+        client
+    }
+
+    /// The same content for somebody else, who may do as much with it, and pays for it.
+    pub fn held_by(&self, holder: Holder) -> client::Client {
+        self::client(self.desk.ipfs.clone(), self.desk.scope.clone(), holder)
+    }
 }
 
 macro_rules! apis {
@@ -265,7 +304,7 @@ impl client::Server for Client {
         let desk = &*self.desk;
         let scope = desk.scope.attenuate(
             params.get_read_only(),
-            params.get_subtree()?.to_str()?,
+            &whole(params.get_subtree()?.to_str()?),
             params.get_pins()?.to_str()?,
         );
         let desk = Desk {
@@ -280,10 +319,7 @@ impl client::Server for Client {
             budget: desk.budget.clone(),
             spawner: desk.spawner.clone(),
         };
-        let desk = Rc::new(desk);
-        results
-            .get()
-            .set_ipfs(super::client(Rc::new(Client { desk })));
+        results.get().set_ipfs(Client::over(Rc::new(desk)));
         Ok(())
     }
 }

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use fixtures::{Environment, Running, guests};
 
 use crate::churn::churn;
+use crate::content::content;
 use crate::images::an_environment_keeps_what_it_writes_under_var as keeps_var;
 use crate::limits::{
     calls_under_way as calls_at_once, cells_below as governs, forks, open_files as opens_files,

@@ -10,6 +10,7 @@
 mod bad_input;
 mod capabilities;
 mod churn;
+mod content;
 mod grants;
 mod guests;
 mod images;

@@ -337,9 +337,12 @@ impl Repo {
         Ok(pins.into_iter().find(|pin| pin.cid.hash() == cid.hash()))
     }
 
-    /// A pin of this CID. Errors: [`PinError::NotPinned`](pins::PinError::NotPinned).
+    /// The pin of this CID that keeps most. Errors: [`PinError::NotPinned`](pins::PinError::NotPinned).
     pub fn pin_of(&self, namespace: Option<&str>, cid: &Cid) -> Result<Pin, ContentError> {
-        let found = self.kept_by(namespace, cid)?;
+        let pins = self.pins_in(namespace)?.into_iter();
+        let found = pins
+            .filter(|pin| pin.cid.hash() == cid.hash())
+            .min_by_key(|pin| pin.depth != Depth::Recursive);
         found.ok_or_else(|| {
             pins::PinError::NotPinned {
                 name: "".into(),

@@ -1,8 +1,11 @@
 //! `Dag`: nodes with links, whatever their codec, one by one or all of them as a CAR.
 
+use std::pin::pin;
+
 use capnp::capability::Rc;
 use content::dag::Limits;
 use content::{Codec, car};
+use futures::future::{Either, select};
 use schema::ipfs_capnp::dag as face;
 
 use super::block::codec;
@@ -120,10 +123,16 @@ impl face::Server for Dag {
             }
             Ok(imported)
         });
-        let (imported, fed) = futures::future::join(import, writer.feed(car)).await;
-        // What was read first went wrong first: the file is cut short if the stream was.
-        fed.map_err(|error| failed("import", error))?;
-        let imported = imported?;
+        let (import, feed) = (pin!(import), pin!(writer.feed(car)));
+        let imported = match select(import, feed).await {
+            // It does not end well before the stream does; so whoever serves that need not be waited for.
+            Either::Left((imported, _)) => imported?,
+            Either::Right((fed, import)) => {
+                // What was read first went wrong first: the file is cut short if the stream was.
+                fed.map_err(|error| failed("import", error))?;
+                import.await?
+            }
+        };
         let mut results = results.get();
         results.set_blocks(imported.blocks);
         let roots = &imported.roots;

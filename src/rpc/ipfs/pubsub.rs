@@ -7,6 +7,7 @@ use bytes::Bytes;
 use capnp::capability::Rc;
 use schema::ipfs_capnp::{message_handler, pub_sub as face};
 use schema::system_capnp::registration;
+use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::{Desk, MAX_SUBSCRIPTIONS, failed};
@@ -27,9 +28,11 @@ impl PubSub {
     }
 }
 
-/// Ends a subscription when it is dropped.
+/// Ends a subscription when it is dropped. Its place is free at once, for whoever subscribes next.
 struct Registration {
     _ended: DropGuard,
+    _place: OwnedSemaphorePermit,
+    _listed: Listed,
 }
 
 impl registration::Server for Registration {}
@@ -117,10 +120,11 @@ impl face::Server for PubSub {
                 () = handed_on => {}
                 () = given_up.cancelled() => {}
             }
-            drop((place, listed));
         });
         let registration = Registration {
             _ended: ended.drop_guard(),
+            _place: place,
+            _listed: listed,
         };
         results
             .get()

@@ -60,7 +60,7 @@ impl fmt::Display for Error {
             Self::NotGranted(name) => {
                 // What an operator can grant has a name of its own; under any other it has to be said what is meant.
                 let what = match name.as_str() {
-                    "host" | "executor" => "",
+                    "host" | "executor" | "ipfs" => "",
                     _ => "=WHAT",
                 };
                 write!(

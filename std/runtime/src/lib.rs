@@ -25,6 +25,7 @@
 //! | do several things at once | [`spawn`], [`sleep`], [`timeout`] |
 //! | read and write the standard streams while other things go on | [`io`] |
 //! | run another program with chosen grants and bounds, and talk to it | [`Spawn`], [`process`], [`bytes`] |
+//! | read, add and keep content by its address | [`ipfs`] |
 //! | hand on less than one holds, and take it back | [`Session::attenuate`] |
 //! | end with an exit code of your own | [`exit`] |
 //!
@@ -53,6 +54,7 @@ mod cell;
 mod error;
 mod executor;
 pub mod io;
+pub mod ipfs;
 pub mod process;
 mod reactor;
 mod session;
