@@ -83,33 +83,51 @@ impl Holder {
             spawner: spawner.clone(),
         }
     }
+
+    /// The node's repository, where what is added is charged to this holder.
+    fn repo(&self, ipfs: &Ipfs) -> Repo {
+        let repo = ipfs.repo();
+        repo.with_local(|local| Arc::new(Metered::new(local, self.added.clone())))
+    }
 }
 
 /// The content of a node, as this holder may use it.
 pub fn client(ipfs: Arc<Ipfs>, scope: Scope, holder: Holder) -> client::Client {
-    let Holder {
-        budget,
-        added,
-        spawner,
-    } = holder;
-    let repo = ipfs.repo();
-    let repo = repo.with_local(|local| Arc::new(Metered::new(local, added)));
     let desk = Rc::new(Desk {
+        repo: holder.repo(&ipfs),
         places: ipfs.places(),
-        repo,
         ipfs,
         scope,
         subscriptions: Arc::new(Semaphore::new(MAX_SUBSCRIPTIONS)),
         cars: Arc::new(Semaphore::new(MAX_CARS)),
+<<<<<<< HEAD
         adders: Arc::new(Semaphore::new(MAX_ADDERS)),
         values: Arc::new(Semaphore::new(MAX_VALUES)),
         budget,
         spawner,
+=======
+        budget: holder.budget,
+        spawner: holder.spawner,
+>>>>>>> 344f5339b43451421080b8c330de5cb0cc9ed428
     });
     Client::over(desk)
 }
 
 impl Desk {
+    /// Another desk of the same holder.
+    fn share(&self) -> Self {
+        Self {
+            ipfs: self.ipfs.clone(),
+            repo: self.repo.clone(),
+            scope: self.scope.clone(),
+            places: self.places.clone(),
+            subscriptions: self.subscriptions.clone(),
+            cars: self.cars.clone(),
+            budget: self.budget.clone(),
+            spawner: self.spawner.clone(),
+        }
+    }
+
     /// Reads at a path.
     async fn read<T: Send + 'static>(
         &self,
@@ -237,9 +255,15 @@ impl Client {
         client
     }
 
-    /// The same content for somebody else, who may do as much with it, and pays for it.
+    /// The same content for somebody else, who may do as much with it, and pays for what is added. The places are those
+    /// of whoever hands it on, so that there are no more of them by that.
     pub fn held_by(&self, holder: Holder) -> client::Client {
-        self::client(self.desk.ipfs.clone(), self.desk.scope.clone(), holder)
+        Self::over(Rc::new(Desk {
+            repo: holder.repo(&self.desk.ipfs),
+            budget: holder.budget,
+            spawner: holder.spawner,
+            ..self.desk.share()
+        }))
     }
 }
 
@@ -308,9 +332,8 @@ impl client::Server for Client {
             params.get_pins()?.to_str()?,
         );
         let desk = Desk {
-            ipfs: desk.ipfs.clone(),
-            repo: desk.repo.clone(),
             scope: scope.map_err(out_of_scope("attenuate"))?,
+<<<<<<< HEAD
             places: desk.places.clone(),
             subscriptions: desk.subscriptions.clone(),
             cars: desk.cars.clone(),
@@ -318,6 +341,9 @@ impl client::Server for Client {
             values: desk.values.clone(),
             budget: desk.budget.clone(),
             spawner: desk.spawner.clone(),
+=======
+            ..desk.share()
+>>>>>>> 344f5339b43451421080b8c330de5cb0cc9ed428
         };
         results.get().set_ipfs(Client::over(Rc::new(desk)));
         Ok(())

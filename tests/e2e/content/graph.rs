@@ -59,6 +59,8 @@ fn values_are_kept_in_one_codec_given_in_another_and_paths_lead_into_them() {
     // One byte of CBOR.
     assert_eq!(tried.ok("get as cbor")["data"], "\u{1}");
     refused(&tried, "get as raw", &["dag-json or dag-cbor"]);
+    refused(&tried, "get long", &["a message of", "8388608"]);
+    tried.ok("get after long");
     tried.error("put broken");
     assert!(text(tried.ok("put as dag-json")).starts_with("baguqee"));
 }
@@ -122,4 +124,10 @@ fn a_car_that_a_guest_serves_is_imported_if_it_is_whole_and_good() {
     assert_eq!(tried.ok("kept"), 3_000_001);
     let pins = shelf.ww.run(["pin", "ls"]).ok().stdout();
     assert!(pins.contains("imported"), "{pins}");
+
+    let poor = Shelf::new().limit("content=2MiB");
+    poor.environment.write("etc/whole.car", car.stdout_bytes());
+    let tried = poor.play(&["import", &cid]);
+    refused(&tried, "whole", &["import", "limit: content: "]);
+    tried.error("kept");
 }

@@ -105,6 +105,15 @@ pub async fn values(client: &Client) -> runtime::Result<()> {
     }
     report("get as cbor", value(&api, &at("/a/0"), "dag-cbor").await);
     report("get as raw", value(&api, &at(""), "raw").await);
+    // A text of a mebibyte and a half in CBOR, which dag-json writes in six times as many bytes.
+    let mut long = vec![0x7a, 0, 24, 0, 0];
+    long.resize(5 + (24 << 16), 1);
+    let block = client.block_request().send().pipeline.get_api();
+    let long = put(&block, &long, "dag-cbor", "").await?;
+    let told = value(&api, &long.path(), "").await;
+    report("get long", told.map(|_| "all of it"));
+    let told = value(&api, &root.path(), "").await;
+    report("get after long", told.map(|_| "all of it"));
     let broken = put_value(&api, "{", "").await;
     report("put broken", broken.map(|cid| cid.to_string()));
     let json = put_value(&api, "[1]", "dag-json").await;

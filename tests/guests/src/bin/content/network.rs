@@ -47,7 +47,7 @@ pub fn unhex(text: &str) -> Vec<u8> {
 fn told(peer: peer_info::Reader<'_>) -> runtime::Result<Value> {
     Ok(json!([
         hex(peer.get_peer_id()?),
-        peer.get_addrs()?.len() > 0
+        !peer.get_addrs()?.is_empty()
     ]))
 }
 
