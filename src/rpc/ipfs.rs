@@ -100,15 +100,10 @@ pub fn client(ipfs: Arc<Ipfs>, scope: Scope, holder: Holder) -> client::Client {
         scope,
         subscriptions: Arc::new(Semaphore::new(MAX_SUBSCRIPTIONS)),
         cars: Arc::new(Semaphore::new(MAX_CARS)),
-<<<<<<< HEAD
         adders: Arc::new(Semaphore::new(MAX_ADDERS)),
         values: Arc::new(Semaphore::new(MAX_VALUES)),
-        budget,
-        spawner,
-=======
         budget: holder.budget,
         spawner: holder.spawner,
->>>>>>> 344f5339b43451421080b8c330de5cb0cc9ed428
     });
     Client::over(desk)
 }
@@ -123,6 +118,8 @@ impl Desk {
             places: self.places.clone(),
             subscriptions: self.subscriptions.clone(),
             cars: self.cars.clone(),
+            adders: self.adders.clone(),
+            values: self.values.clone(),
             budget: self.budget.clone(),
             spawner: self.spawner.clone(),
         }
@@ -333,17 +330,7 @@ impl client::Server for Client {
         );
         let desk = Desk {
             scope: scope.map_err(out_of_scope("attenuate"))?,
-<<<<<<< HEAD
-            places: desk.places.clone(),
-            subscriptions: desk.subscriptions.clone(),
-            cars: desk.cars.clone(),
-            adders: desk.adders.clone(),
-            values: desk.values.clone(),
-            budget: desk.budget.clone(),
-            spawner: desk.spawner.clone(),
-=======
             ..desk.share()
->>>>>>> 344f5339b43451421080b8c330de5cb0cc9ed428
         };
         results.get().set_ipfs(Client::over(Rc::new(desk)));
         Ok(())
