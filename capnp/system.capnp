@@ -151,7 +151,7 @@ struct Limits @0xac228be8b72883bc {
   # Files and directories that are open at a time, of /tmp and /var as of the image.
 
   contentBytes @12 :UInt64;
-  # Content that is added to the node's store, or fetched into it. What was is not given back before the cell ends.
+  # Content that is added to the node's store, or fetched into it. What was stays used up of those above, for as long as they run.
 }
 
 interface Process @0x97d4030d8435f0b1 {

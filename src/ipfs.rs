@@ -19,7 +19,7 @@ use content::{ContentError, Repo};
 use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 
-pub use metered::Metered;
+pub use metered::{Added, Metered};
 pub use scope::{Scope, ScopeError};
 pub use topics::{MAX_MESSAGE_BYTES, Message, Subscription, Topics, TopicsError};
 

@@ -11,7 +11,6 @@ use std::sync::Arc;
 
 use capnp::Error;
 use capnp::capability::Client;
-use cell::{Charge, Resource};
 use membrane::Membrane;
 
 use tokio_util::sync::CancellationToken;
@@ -21,7 +20,7 @@ use crate::bounds::Bounded;
 use crate::cells::Cells;
 use crate::epoch::Term;
 use crate::grants::{Allowed, Grant, GrantPolicy, GrantedBy, Grants, Who};
-use crate::ipfs::{Ipfs, Scope as ContentScope};
+use crate::ipfs::{Added, Ipfs, Scope as ContentScope};
 use crate::programs::Programs;
 use crate::rpc;
 use crate::rpc::executor::{Executor, Principal};
@@ -69,7 +68,7 @@ enum Source {
         node: Arc<Ipfs>,
         scope: ContentScope,
         /// What was added, in all of the cell's sessions: it stays where it is.
-        added: Arc<Charge>,
+        added: Arc<Added>,
     },
     Cap(Client),
 }
@@ -96,7 +95,7 @@ impl Endowment {
                 Grant::Ipfs(node, scope) => Source::Ipfs {
                     node,
                     scope,
-                    added: Arc::new(bounded.budget.open(Resource::Content)),
+                    added: Arc::new(Added::new(&bounded.budget)),
                 },
                 Grant::Cap(export) => Source::Cap(export.import(scope)),
             },

@@ -5,12 +5,13 @@ use std::io::{self, IsTerminal, Read, Write};
 use std::path::{Path, PathBuf};
 
 use ::content::dag::Limits;
-use ::content::{PinName, car};
+use ::content::{Cid, PinName, car};
 use anyhow::{Context, bail};
 use clap::Subcommand;
 use indicatif::HumanBytes;
+use tempfile::NamedTempFile;
 
-use super::content::{self, SourceArgs};
+use super::content::{self, SourceArgs, Work};
 use super::say;
 
 /// Put content into a file, and take it out again
@@ -33,6 +34,10 @@ enum CarCommand {
         /// The file to write [default: standard output]
         #[arg(short, long, value_name = "FILE")]
         output: Option<PathBuf>,
+
+        /// Replace FILE if it is there
+        #[arg(short, long)]
+        force: bool,
 
         #[command(flatten)]
         sources: SourceArgs,
@@ -59,6 +64,7 @@ pub async fn run(args: CarArgs) -> anyhow::Result<u8> {
         CarCommand::Export {
             path,
             output,
+            force,
             sources,
         } => {
             if output.is_none() && io::stdout().is_terminal() {
@@ -67,7 +73,7 @@ pub async fn run(args: CarArgs) -> anyhow::Result<u8> {
             content::run(sources, move |work| {
                 let root = work.repo.resolve(&content::path(&path))?;
                 match output {
-                    Some(file) => export(work, &root, &file),
+                    Some(file) => export(work, &root, &file, force),
                     None => {
                         let mut out = io::BufWriter::with_capacity(1 << 20, io::stdout().lock());
                         write(work, &root, &mut out)
@@ -110,27 +116,39 @@ pub async fn run(args: CarArgs) -> anyhow::Result<u8> {
     }
 }
 
-/// Writes everything below `root` into a new file, which is there as a whole or not at all.
-pub fn export(work: &content::Work, root: &::content::Cid, file: &Path) -> anyhow::Result<()> {
-    let folder = match file.parent() {
-        Some(folder) if !folder.as_os_str().is_empty() => folder,
-        _ => Path::new("."),
-    };
+/// Writes everything below `root` into a file, which is there as a whole or not at all. One that is there already is
+/// replaced only if that is asked for; what is no file, a pipe or a device, is written to.
+pub fn export(work: &Work, root: &Cid, file: &Path, force: bool) -> anyhow::Result<()> {
     let failed = || format!("cannot write {}", file.display());
-    let mut unfinished = tempfile::Builder::new()
-        .prefix(".ww-car-")
-        .tempfile_in(folder)
-        .with_context(failed)?;
-    let mut out = io::BufWriter::with_capacity(1 << 20, unfinished.as_file_mut());
+    match std::fs::metadata(file) {
+        Ok(found) if found.is_dir() => bail!("{} is a folder; name a file", file.display()),
+        Ok(found) if !found.is_file() => {
+            let mut out = File::options()
+                .write(true)
+                .open(file)
+                .with_context(failed)?;
+            return write(work, root, &mut out);
+        }
+        Ok(_) if !force => bail!(
+            "{} is there already; name another file, or pass --force to replace it",
+            file.display()
+        ),
+        _ => {}
+    }
+    let unfinished = work.unfinished(file)?;
+    let mut whole = NamedTempFile::new_in(unfinished.path()).with_context(failed)?;
+    let mut out = io::BufWriter::with_capacity(1 << 20, whole.as_file_mut());
     write(work, root, &mut out)?;
     drop(out);
-    unfinished
-        .persist(file)
-        .map_err(|error| anyhow::Error::from(error.error).context(failed()))?;
+    let persisted = match force {
+        true => whole.persist(file),
+        false => whole.persist_noclobber(file),
+    };
+    persisted.map_err(|error| anyhow::Error::from(error.error).context(failed()))?;
     Ok(())
 }
 
-fn write(work: &content::Work, root: &::content::Cid, out: &mut dyn Write) -> anyhow::Result<()> {
+fn write(work: &Work, root: &Cid, out: &mut dyn Write) -> anyhow::Result<()> {
     let walked = car::export(&**work.repo.store(), root, &Limits::default(), out)?;
     let bytes = HumanBytes(walked.bytes);
     say(format_args!("{} blocks ({bytes})", walked.blocks));

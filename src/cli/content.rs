@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 use std::io::IsTerminal;
 use std::ops::ControlFlow;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -20,6 +20,7 @@ use content::{
     Block, BlockStore, Cid, CidVersion, ContentError, Event, GatewayStore, KuboStore, Repo, Source,
 };
 use indicatif::{HumanBytes, ProgressBar, ProgressStyle};
+use tempfile::TempDir;
 use tokio::signal::unix::{SignalKind, signal};
 use ww::home::Home;
 
@@ -141,7 +142,11 @@ pub struct Work {
     /// The content.
     pub repo: Repo,
     interrupted: Arc<AtomicBool>,
+    unfinished: Unfinished,
 }
+
+/// What is to go if the command does not come to its end.
+type Unfinished = Arc<Mutex<Vec<PathBuf>>>;
 
 impl Work {
     /// Whether to go on.
@@ -150,6 +155,28 @@ impl Work {
             true => ControlFlow::Break(()),
             false => ControlFlow::Continue(()),
         }
+    }
+
+    /// A folder beside a place that is to be written, for what is not finished. It goes with the command, however that
+    /// ends.
+    ///
+    /// # Errors
+    /// When it cannot be made.
+    pub fn unfinished(&self, beside: &Path) -> anyhow::Result<TempDir> {
+        let folder = match beside.parent() {
+            Some(folder) if !folder.as_os_str().is_empty() => folder,
+            _ => Path::new("."),
+        };
+        let directory = tempfile::Builder::new()
+            .prefix(".ww-unfinished-")
+            .tempdir_in(folder)
+            .with_context(|| format!("cannot write {}", beside.display()))?;
+        let mut unfinished = self
+            .unfinished
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        unfinished.push(directory.path().to_owned());
+        Ok(directory)
     }
 
     /// How far fetching is, drawn on standard error.
@@ -184,6 +211,8 @@ pub async fn run(
     let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for Ctrl-C")?;
     let interrupted = Arc::new(AtomicBool::new(false));
     let flag = interrupted.clone();
+    let unfinished = Unfinished::default();
+    let started = unfinished.clone();
     let mut working = tokio::task::spawn_blocking(move || {
         let told = Told::default();
         let repo = sources.open(&Home::open()?, &told)?;
@@ -196,6 +225,7 @@ pub async fn run(
         let done = work(&Work {
             repo,
             interrupted: flag,
+            unfinished: started,
         });
         told.say();
         done
@@ -204,8 +234,13 @@ pub async fn run(
         done = &mut working => done?.map(|()| 0),
         _ = interrupt.recv() => {
             interrupted.store(true, Ordering::Relaxed);
-            // It may wait for somebody who does not answer; what it has written is whole.
-            let _ = tokio::time::timeout(GRACE, working).await;
+            if tokio::time::timeout(GRACE, working).await.is_err() {
+                // It waits for somebody who does not answer, and will not come to clean up.
+                let left = unfinished.lock().unwrap_or_else(PoisonError::into_inner);
+                for directory in &*left {
+                    let _ = std::fs::remove_dir_all(directory);
+                }
+            }
             Ok(INTERRUPTED)
         }
     }

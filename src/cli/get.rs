@@ -1,14 +1,15 @@
 //! `ww get`: files and directories by path, onto the disk.
 
-use std::fs::File;
+use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use ::content::export;
 use ::content::tree::Node;
+use ::content::{Cid, export};
 use anyhow::{Context, bail};
+use tempfile::NamedTempFile;
 
-use super::content::{self, SourceArgs};
+use super::content::{self, SourceArgs, Work};
 use super::say;
 
 /// Write a file or a directory to the disk
@@ -39,7 +40,7 @@ pub async fn run(args: GetArgs) -> anyhow::Result<u8> {
         let output = content::destination(args.output, &path)?;
         let (cid, kind) = work.repo.stat(&path)?;
         match kind {
-            Node::Directory => export::to_directory(&**work.repo.store(), &cid, &output)?,
+            Node::Directory => write_directory(work, &cid, &output)?,
             Node::File { .. } => write_file(work, &cid, &output)?,
             Node::Link { target } => bail!("{path} is a link to {target:?}; get that instead"),
         }
@@ -49,24 +50,28 @@ pub async fn run(args: GetArgs) -> anyhow::Result<u8> {
     .await
 }
 
-fn write_file(work: &content::Work, cid: &::content::Cid, output: &Path) -> anyhow::Result<()> {
-    let folder = match output.parent() {
-        Some(folder) if !folder.as_os_str().is_empty() => folder,
-        _ => Path::new("."),
-    };
+fn write_directory(work: &Work, cid: &Cid, output: &Path) -> anyhow::Result<()> {
+    if output.exists() {
+        bail!("{} is there already; name another place", output.display());
+    }
+    let unfinished = work.unfinished(output)?;
+    let whole = unfinished.path().join("whole");
+    export::to_directory(&**work.repo.store(), cid, &whole)?;
+    // Not over anything: rename replaces an empty directory and refuses every other.
+    fs::rename(&whole, output).with_context(|| format!("cannot write {}", output.display()))
+}
+
+fn write_file(work: &Work, cid: &Cid, output: &Path) -> anyhow::Result<()> {
     let failed = || format!("cannot write {}", output.display());
-    let mut unfinished = tempfile::Builder::new()
-        .prefix(".ww-get-")
-        .tempfile_in(folder)
-        .with_context(failed)?;
+    let unfinished = work.unfinished(output)?;
+    let mut whole = NamedTempFile::new_in(unfinished.path()).with_context(failed)?;
     let mut file = work.repo.file_of(cid)?.cursor();
-    let mut out = io::BufWriter::with_capacity(1 << 20, unfinished.as_file_mut());
+    let mut out = io::BufWriter::with_capacity(1 << 20, whole.as_file_mut());
     io::copy(&mut file, &mut out)?;
     out.flush().with_context(failed)?;
     drop(out);
-    let kept: File = unfinished.persist_noclobber(output).map_err(|error| {
-        anyhow::Error::from(error.error).context(format!("cannot write {}", output.display()))
-    })?;
-    drop(kept);
+    whole
+        .persist_noclobber(output)
+        .map_err(|error| anyhow::Error::from(error.error).context(failed()))?;
     Ok(())
 }

@@ -43,6 +43,10 @@ pub struct PushArgs {
     #[arg(long, value_name = "FILE")]
     car: Option<PathBuf>,
 
+    /// Replace the FILE of --car if it is there
+    #[arg(short, long, requires = "car")]
+    force: bool,
+
     /// 0 for CIDs of the old form
     #[arg(long, value_name = "0|1", default_value = "1", value_parser = content::cid_version)]
     cid_version: CidVersion,
@@ -82,7 +86,7 @@ fn push(args: &PushArgs, kubo: Option<(Kubo, bool)>, work: &Work) -> anyhow::Res
         work.repo.pin_added(&cid, &PinName::default())?;
         say("kept in this user's store");
         if let Some(file) = &args.car {
-            car::export(work, &cid, file)?;
+            car::export(work, &cid, file, args.force)?;
             say(format_args!("written to {}", file.display()));
         }
         if let Some((kubo, named)) = kubo {

@@ -21,14 +21,14 @@ use std::cell::OnceCell;
 use std::sync::Arc;
 
 use capnp::capability::Rc;
-use cell::{Budget, Charge, Resource};
+use cell::{Budget, Resource};
 use content::{Cid, ContentError, Repo};
 use schema::ipfs_capnp::client;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::behalf::Known;
 use super::byte_stream::{ByteStream, Carrier};
-use crate::ipfs::{CallError, Ipfs, Metered, Places, Scope, ScopeError};
+use crate::ipfs::{Added, CallError, Ipfs, Metered, Places, Scope, ScopeError};
 use crate::vats::Spawner;
 
 /// The most bytes of content that one message carries, 1 MiB, as with streams.
@@ -69,7 +69,7 @@ pub struct Holder {
     /// What its streams count in.
     pub budget: Budget,
     /// What it adds counts here.
-    pub added: Arc<Charge>,
+    pub added: Arc<Added>,
     /// Whose tasks its subscriptions are.
     pub spawner: Spawner,
 }
@@ -79,7 +79,7 @@ impl Holder {
     pub fn new(budget: &Budget, spawner: &Spawner) -> Self {
         Self {
             budget: budget.clone(),
-            added: Arc::new(budget.open(Resource::Content)),
+            added: Arc::new(Added::new(budget)),
             spawner: spawner.clone(),
         }
     }

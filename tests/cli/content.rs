@@ -174,6 +174,11 @@ fn a_car_carries_a_folder_to_another_machine() {
     folder(&here);
     let root = last(&here, &["add", "-rQ", "d"]);
     here.ww(&["car", "export", &root, "-o", "d.car"]).ok();
+    here.ww(&["car", "export", &root, "-o", "d.car"])
+        .refused(&["d.car", "--force"]);
+    here.ww(&["car", "export", &root, "-o", "d.car", "-f"]).ok();
+    here.ww(&["car", "export", &root, "-o", "d"])
+        .refused(&["folder"]);
     let piped = here.ww(&["car", "export", &root]).ok();
     let car = std::fs::read(here.join("d.car")).unwrap();
     assert!(piped.stdout_bytes() == car);
@@ -232,4 +237,41 @@ fn nobody_is_asked_offline_and_the_daemon_that_is_named_has_to_be_there() {
     finish(command.env_remove("WW_OFFLINE")).refused(&["127.0.0.1:1"]);
     let mut command = place.command(&["cat", cid, "--ipfs-url", "no address"]);
     finish(command.env_remove("WW_OFFLINE")).refused(&["no address"]);
+}
+
+#[test]
+fn what_is_interrupted_leaves_nothing_behind() {
+    let place = place();
+    place.write("file", vec![7; 3 << 20]);
+    place.write("d/file", vec![8; 3 << 20]);
+    let file = last(&place, &["add", "-Q", "file"]);
+    let folder = last(&place, &["add", "-rQ", "d"]);
+    // All chunks of one are the same, so this takes both of them apart.
+    let blocks = place.home().join("store/blocks");
+    for shard in std::fs::read_dir(blocks).unwrap() {
+        for block in std::fs::read_dir(shard.unwrap().path()).unwrap() {
+            let block = block.unwrap();
+            if block.metadata().unwrap().len() == 256 * 1024 {
+                std::fs::remove_file(block.path()).unwrap();
+            }
+        }
+    }
+    // Somebody who takes connections and never answers.
+    let mute = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", mute.local_addr().unwrap());
+    for args in [
+        &["get", &file, "-o", "out"][..],
+        &["get", &folder, "-o", "out"],
+        &["car", "export", &file, "-o", "out"],
+    ] {
+        let mut command = place.command(args);
+        command.env_remove("WW_OFFLINE").args(["--ipfs-url", &url]);
+        let before = place.entries();
+        let mut running = fixtures::Running::start(&mut command);
+        // It has asked; so it has begun to write.
+        let _asked = mute.accept().unwrap();
+        running.interrupt();
+        assert_eq!(running.code(), 130, "{args:?}");
+        assert_eq!(place.entries(), before, "{args:?}");
+    }
 }

@@ -510,6 +510,11 @@ impl Charge {
         Ok(())
     }
 
+    /// What is taken stays taken of every budget that it was taken of, for as long as that budget lives: it was used up.
+    pub fn spend(&self) {
+        self.amount.store(0, Ordering::Relaxed);
+    }
+
     /// Gives back `less`, or all if that is less.
     pub fn shrink(&self, less: u64) {
         let mut given = 0;

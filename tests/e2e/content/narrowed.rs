@@ -178,7 +178,7 @@ fn a_guest_that_adds_more_than_it_may_is_told_and_goes_on() {
     assert_eq!(tried.ok("added"), 3);
     refused(&tried, "all", &["limit: content: "]);
     assert_eq!(tried.ok("read"), 1 << 20);
-    // It was given back; and what is there already costs nothing.
+    // Another node has its own; and what is there already costs nothing.
     let tried = shelf.play(&["fill", "3", "b"]);
     assert_eq!(tried.ok("added"), 3);
     let tried = shelf.limit("content=64KiB").play(&["fill", "3", "b"]);
@@ -187,29 +187,41 @@ fn a_guest_that_adds_more_than_it_may_is_told_and_goes_on() {
 
 // Row 91.
 #[test]
-fn what_a_child_adds_comes_out_of_what_it_was_given_and_comes_back_when_it_ends() {
-    let tried = Shelf::new().limit("content=4MiB").play(&["budget", "3"]);
-    let child = |name: &str| {
+fn what_a_child_adds_comes_out_of_what_it_was_given_and_is_used_up_when_it_ends() {
+    let shelf = Shelf::new();
+    let child = |tried: &Attempts, name: &str| {
         let told = tried.ok(name);
         let used = told["content_bytes"].as_u64().unwrap();
         (Attempts::of(text(&told["stdout"])), used)
     };
-    for name in ["first", "second", "one"] {
-        let (told, used) = child(name);
+    let tried = shelf.limit("content=32MiB").play(&["budget", "3"]);
+    for name in ["first", "second", "one", "other"] {
+        let (told, used) = child(&tried, name);
         assert_eq!(told.ok("added"), 3, "{name}");
         told.ok("all");
         assert!((3 * STORED.start..3 * STORED.end).contains(&used), "{used}");
     }
     for name in ["bounded", "narrowed", "promised"] {
-        let (told, used) = child(name);
+        let (told, used) = child(&tried, name);
         assert_eq!(told.ok("added"), 1, "{name}");
         refused(&told, "all", &["limit: content: "]);
         // What had been stored of the one that was too much is there, too.
         assert!((STORED.start..2 << 20).contains(&used), "{used}");
     }
-    // Beside one that has taken most of it there is little left, and it goes on.
-    let (told, _) = child("other");
-    assert_eq!(told.ok("added"), 0);
-    refused(&told, "all", &["limit: content: "]);
     tried.ok("own");
+
+    // However many come after one another: nobody fills the disk by ending.
+    let tried = Shelf::new().limit("content=8MiB").play(&["budget", "3"]);
+    for (name, added) in [
+        ("first", 3),
+        ("second", 3),
+        ("bounded", 1),
+        ("one", 0),
+        ("other", 0),
+    ] {
+        let (told, _) = child(&tried, name);
+        assert_eq!(told.ok("added"), added, "{name}");
+    }
+    let (told, _) = child(&tried, "other");
+    refused(&told, "all", &["limit: content: "]);
 }

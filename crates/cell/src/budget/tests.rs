@@ -136,6 +136,23 @@ fn a_child_is_refused_more_than_is_left_to_its_parent() {
 }
 
 #[test]
+fn what_was_spent_stays_taken_when_whoever_spent_it_has_gone() {
+    let root = Budget::root(&Allotment {
+        content_bytes: Some(100),
+        ..Allotment::default()
+    });
+    for left in [60, 20] {
+        let child = root.child(&inherit()).unwrap();
+        let charge = child.charge(Resource::Content, 30).unwrap();
+        charge.grow(10).unwrap();
+        charge.spend();
+        drop((charge, child));
+        assert_eq!(root.left(Resource::Content), Some(left));
+    }
+    assert!(root.charge(Resource::Content, 21).is_err());
+}
+
+#[test]
 fn generations_are_counted_down_and_never_more_than_the_chain_may_have() {
     let root = Budget::root(&Allotment {
         depth: Some(2),
