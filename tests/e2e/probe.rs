@@ -46,20 +46,7 @@ const EVERYBODY: &[&str] = &[
 ];
 
 /// Methods that are in the contract, and that this node does not serve.
-const UNSERVED: &[&str] = &[
-    "Host.dial",
-    "Host.serve",
-    "Host.open",
-    "Host.accept",
-    "Name.publish",
-    "Name.resolve",
-    "Name.record",
-    "Name.put",
-    "Key.generate",
-    "Key.list",
-    "Key.rename",
-    "Key.remove",
-];
+const UNSERVED: &[&str] = &["Host.dial", "Host.serve", "Host.open", "Host.accept"];
 
 /// What can be granted, and of which interface it is.
 const GRANTS: [(&str, &str); 3] = [
@@ -77,6 +64,11 @@ const CHANGES: &[&str] = &[
     "Dag.import",
     "Pin.add",
     "Pin.rm",
+    "Name.publish",
+    "Name.put",
+    "Key.generate",
+    "Key.rename",
+    "Key.remove",
     "Object.put",
     "Object.addLink",
     "Object.rmLink",
@@ -92,6 +84,9 @@ const BEYOND: &[&str] = &[
     "Pin.ls",
     "Pin.verify",
     "Pin.isPinned",
+    "Name.resolve",
+    "Name.record",
+    "Key.list",
     "Swarm.peers",
     "Swarm.localAddrs",
     "PubSub.subscribe",

@@ -9,6 +9,7 @@ use cid::Cid;
 
 use crate::car::CarError;
 use crate::dag::DagError;
+use crate::name::{KeyError, NameError};
 use crate::pins::PinError;
 use crate::remote::RemoteError;
 use crate::tree::TreeError;
@@ -232,6 +233,12 @@ pub enum ContentError {
     /// Whoever asked for it had it stopped.
     #[error("stopped half-way; what is stored already is not stored again next time")]
     Cancelled,
+    /// A name, or a record of one, was refused.
+    #[error(transparent)]
+    Name(#[from] NameError),
+    /// A key was refused.
+    #[error(transparent)]
+    Key(#[from] KeyError),
     /// A pin was refused.
     #[error(transparent)]
     Pin(#[from] PinError),

@@ -14,8 +14,8 @@
 //! In reading order: [`Block`], [`BlockStore`] with [`EmbeddedStore`] and [`MemoryStore`], [`tree`]
 //! (a tree on the local disk), [`import`], [`export`], [`directory`] and [`read`] (what is in blocks, looked
 //! at without a copy), [`dag`] (blocks as a graph), [`car`] (blocks in a file), [`pins`] (what stays) and [`gc`]
-//! (what goes), [`Stack`] with the servers that it asks ([`kubo`], [`remote`]), [`IpfsPath`], and [`Repo`], which
-//! has all of it by paths.
+//! (what goes), [`Stack`] with the servers that it asks ([`kubo`], [`remote`]), [`name`] (names that can change what
+//! they stand for), [`IpfsPath`] and [`ContentPath`], and [`Repo`], which has all of it by paths.
 //!
 //! Everything here blocks on the disk or the network; call it from a thread that may block.
 
@@ -29,6 +29,7 @@ pub mod export;
 pub mod gc;
 pub mod import;
 pub mod kubo;
+pub mod name;
 pub mod object;
 mod path;
 pub mod pins;
@@ -42,7 +43,7 @@ mod unixfs;
 pub use block::{Block, Codec, MAX_BLOCK_BYTES};
 pub use cid::{Cid, Version as CidVersion};
 pub use error::ContentError;
-pub use path::{IpfsPath, MAX_PATH_TEXT_BYTES, cid_from_bytes, parse_cid};
+pub use path::{ContentPath, IpfsPath, MAX_PATH_TEXT_BYTES, cid_from_bytes, parse_cid};
 pub use repo::{Hold, PinName, Repo};
 pub use store::{
     BlockStore, EmbeddedStore, Event, FetchHook, GatewayStore, KuboStore, MemoryStore, Source,

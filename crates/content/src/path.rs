@@ -1,4 +1,5 @@
-//! `/ipfs/<CID>[/name…]`: what a person types to mean published content.
+//! `/ipfs/<CID>[/name…]`: what a person types to mean published content; and `/ipns/<NAME>[/name…]`, what they
+//! type to mean whatever is published under a name.
 //!
 //! The text is taken apart into one CID and a list of names once, here, and is never put together again
 //! for looking anything up; `..` has therefore nothing to climb. Refused: `.`, `..`, empty names (a
@@ -10,12 +11,13 @@ use std::str::FromStr;
 use cid::Cid;
 
 use crate::ContentError;
+use crate::name::Name;
 use crate::tree::{MAX_DEPTH, name_fault};
 
 /// The longest path that is looked at, in bytes: what Linux allows for a whole path.
 pub const MAX_PATH_TEXT_BYTES: usize = 4096;
 /// The longest CID text that is looked at, in bytes. A sha2-256 CIDv1 takes 59 in base32 and 73 in hex.
-const MAX_CID_TEXT_BYTES: usize = 128;
+pub(crate) const MAX_CID_TEXT_BYTES: usize = 128;
 /// How much of a refused text an error repeats, in characters.
 const SHOWN_CHARS: usize = 100;
 
@@ -65,16 +67,7 @@ impl FromStr for IpfsPath {
             .ok_or_else(|| invalid("it does not start with /ipfs/"))?;
         let mut segments = rest.split('/');
         let root = parse_cid(segments.next().unwrap_or_default())?;
-        let mut names = Vec::new();
-        for name in segments {
-            if let Some(why) = name_fault(name) {
-                return Err(invalid(why));
-            }
-            if names.len() == MAX_DEPTH {
-                return Err(invalid("it has too many names"));
-            }
-            names.push(name.to_owned());
-        }
+        let names = names(segments).map_err(invalid)?;
         Ok(Self { root, names })
     }
 }
@@ -84,6 +77,104 @@ impl fmt::Display for IpfsPath {
         write!(f, "/ipfs/{}", self.root)?;
         self.names.iter().try_for_each(|name| write!(f, "/{name}"))
     }
+}
+
+/// A path to content as people write it: what is named by its hash, or by a name that can change what it stands for.
+///
+/// It is [`Names`](crate::name::Names) that make the second into the first.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ContentPath {
+    /// `/ipfs/<CID>[/name…]`, or a bare CID.
+    Ipfs(IpfsPath),
+    /// `/ipns/<NAME>[/name…]`.
+    Ipns {
+        /// The name after `/ipns/`.
+        name: Name,
+        /// The names after that, in order; none of them is empty, `.` or `..`.
+        names: Vec<String>,
+    },
+}
+
+impl ContentPath {
+    /// The path of what has these names below this one.
+    ///
+    /// Errors: [`ContentError::PathInvalid`] if that is longer than a path can be.
+    pub(crate) fn followed_by(mut self, more: &[String]) -> Result<Self, ContentError> {
+        let (Self::Ipfs(IpfsPath { names, .. }) | Self::Ipns { names, .. }) = &mut self;
+        let too_many = names.len().saturating_add(more.len()) > MAX_DEPTH;
+        names.extend_from_slice(more);
+        let text = self.to_string();
+        let why = match () {
+            () if too_many => "what it stands for has too many names",
+            () if text.len() > MAX_PATH_TEXT_BYTES => "what it stands for is too long",
+            () => return Ok(self),
+        };
+        let text = shown(&text);
+        Err(ContentError::PathInvalid { text, why })
+    }
+}
+
+impl FromStr for ContentPath {
+    type Err = ContentError;
+
+    /// Parses `/ipfs/<CID>[/name…]`, `/ipns/<NAME>[/name…]` or a bare CID. Refuses with
+    /// [`ContentError::PathInvalid`], [`ContentError::CidInvalid`] and [`ContentError::Name`], the last for names of
+    /// other keys than Ed25519 and for those of DNSLink.
+    fn from_str(text: &str) -> Result<Self, ContentError> {
+        let invalid = |why| ContentError::PathInvalid {
+            text: shown(text),
+            why,
+        };
+        if text.len() > MAX_PATH_TEXT_BYTES {
+            return Err(invalid("it is too long"));
+        }
+        let Some(rest) = text.strip_prefix("/ipns/") else {
+            if text.starts_with('/') {
+                return text.parse().map(Self::Ipfs);
+            }
+            if text.parse::<Name>().is_ok() {
+                return Err(invalid("a name goes after /ipns/"));
+            }
+            return parse_cid(text).map(IpfsPath::from).map(Self::Ipfs);
+        };
+        let mut segments = rest.split('/');
+        let name = segments.next().unwrap_or_default().parse()?;
+        let names = names(segments).map_err(invalid)?;
+        Ok(Self::Ipns { name, names })
+    }
+}
+
+impl From<IpfsPath> for ContentPath {
+    fn from(path: IpfsPath) -> Self {
+        Self::Ipfs(path)
+    }
+}
+
+impl fmt::Display for ContentPath {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Ipfs(path) => path.fmt(f),
+            Self::Ipns { name, names } => {
+                write!(f, "/ipns/{name}")?;
+                names.iter().try_for_each(|name| write!(f, "/{name}"))
+            }
+        }
+    }
+}
+
+/// The names behind the root of a path, or what is wrong with them.
+fn names<'a>(segments: impl Iterator<Item = &'a str>) -> Result<Vec<String>, &'static str> {
+    let mut names = Vec::new();
+    for name in segments {
+        if let Some(why) = name_fault(name) {
+            return Err(why);
+        }
+        if names.len() == MAX_DEPTH {
+            return Err("it has too many names");
+        }
+        names.push(name.to_owned());
+    }
+    Ok(names)
 }
 
 /// Parses one bare CID, v0 or v1, in any multibase. Unlike the `cid` crate's own parser it takes no
@@ -129,7 +220,7 @@ pub fn cid_from_bytes(bytes: &[u8]) -> Result<Cid, ContentError> {
     }
 }
 
-fn shown(text: &str) -> String {
+pub(crate) fn shown(text: &str) -> String {
     text.chars().take(SHOWN_CHARS).collect()
 }
 
@@ -205,6 +296,9 @@ mod tests {
         fn any_text_parses_or_is_refused(text in "(/ipfs/)?[a-zA-Z0-9/.\\PC]{0,80}") {
             if let Ok(path) = text.parse::<IpfsPath>() {
                 prop_assert_eq!(path.to_string().parse::<IpfsPath>().unwrap(), path);
+            }
+            if let Ok(path) = text.parse::<ContentPath>() {
+                prop_assert_eq!(path.to_string().parse::<ContentPath>().unwrap(), path);
             }
         }
     }

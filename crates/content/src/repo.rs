@@ -15,14 +15,15 @@ use cid::Cid;
 use crate::dag::{self, Limits, Resolved, Walked};
 use crate::directory::{self, Entry};
 use crate::gc;
+use crate::name::{Key, Keys, Name, Names, PublishOptions, Record, RecordSource, Records};
 use crate::object::{Link, Object};
 use crate::pins::{self, Depth, Health, Namespace, Pin, Pins};
 use crate::read::{Cache, File};
 use crate::store::need;
 use crate::tree::Node;
 use crate::{
-    Block, BlockStore, Codec, ContentError, EmbeddedStore, Event, FetchHook, IpfsPath, Source,
-    Stack,
+    Block, BlockStore, Codec, ContentError, ContentPath, EmbeddedStore, Event, FetchHook, IpfsPath,
+    Source, Stack,
 };
 
 /// What the files that are open through one repository keep of what they have read, in bytes.
@@ -40,6 +41,7 @@ pub struct Repo {
     embedded: Arc<EmbeddedStore>,
     store: Arc<Stack>,
     cache: Arc<Cache>,
+    names: Names,
 }
 
 /// Under which name something is pinned.
@@ -70,20 +72,34 @@ impl Drop for Hold {
 
 impl Repo {
     /// Opens the repository in a directory, which is made if it is not there, before `sources`. What happens while they
-    /// are asked is told to `report`.
+    /// are asked is told to `report`. Keys and names are in directories below it.
     ///
-    /// Errors: as [`EmbeddedStore::open`].
+    /// Errors: as [`EmbeddedStore::open`], [`Keys::open`] and [`Records::open`].
     pub fn open(
         path: &Path,
         sources: Vec<Arc<dyn Source>>,
         report: impl Fn(Event<'_>) + Send + Sync + 'static,
     ) -> Result<Self, ContentError> {
         let embedded = Arc::new(EmbeddedStore::open(path)?);
+        let keys = Keys::open(path.join("keys"))?;
         Ok(Self {
+            names: Names::new(keys, Records::open(path.join("names"))?),
             store: Arc::new(Stack::new(embedded.clone(), sources, report)),
             embedded,
             cache: Arc::new(Cache::new(CACHE_BYTES)),
         })
+    }
+
+    /// The same repository, where the key `self` is that of this Ed25519 secret: the node's own.
+    pub fn with_self_key(self, secret: &[u8; 32]) -> Self {
+        let names = self.names.with_self(Key::from_secret(secret));
+        Self { names, ..self }
+    }
+
+    /// The same repository, where records of names are looked for with others too, in this order.
+    pub fn with_record_sources(self, sources: Vec<Arc<dyn RecordSource>>) -> Self {
+        let names = self.names.with_sources(sources);
+        Self { names, ..self }
     }
 
     /// The same repository for somebody whose blocks, added or fetched, go through what `wrap` makes of the local store.
@@ -108,16 +124,16 @@ impl Repo {
         &self.embedded
     }
 
-    /// The path with its mutable parts resolved.
+    /// The path with its mutable parts resolved: names, and those that they stand for.
     ///
-    /// Errors: [`ContentError::PathInvalid`].
+    /// Errors: [`ContentError::PathInvalid`], [`ContentError::CidInvalid`], and as [`Names::resolve_path`].
     pub fn resolve_path(&self, path: &str) -> Result<IpfsPath, ContentError> {
-        path.parse()
+        self.names.resolve_path(&path.parse()?)
     }
 
     /// The CID at the end of a path.
     ///
-    /// Errors: [`ContentError::PathInvalid`], [`ContentError::NameNotFound`], [`ContentError::NotADirectory`] and
+    /// Errors: as [`Repo::resolve_path`], [`ContentError::NameNotFound`], [`ContentError::NotADirectory`] and
     /// the refusals of content.
     pub fn resolve(&self, path: &str) -> Result<Cid, ContentError> {
         let path = self.resolve_path(path)?;
@@ -373,6 +389,45 @@ impl Repo {
         pins::verify(&*self.embedded, pin, &Limits::default())
     }
 
+    /// The keys that names are made of.
+    pub fn keys(&self) -> &Keys {
+        self.names.keys()
+    }
+
+    /// Lets the name of a key (`self` if it is empty) stand for a path.
+    ///
+    /// Errors: [`ContentError::PathInvalid`], [`ContentError::CidInvalid`], and as [`Names::publish`].
+    pub fn publish(
+        &self,
+        key: &str,
+        path: &str,
+        options: &PublishOptions,
+    ) -> Result<Record, ContentError> {
+        self.names.publish(key, &path.parse()?, options)
+    }
+
+    /// What a name, with or without `/ipns/` before it, stands for, which may be a path with another name.
+    ///
+    /// Errors: as [`Repo::record`] and [`Record::value`].
+    pub fn resolve_name(&self, name: &str) -> Result<(ContentPath, Record), ContentError> {
+        let record = self.record(name)?;
+        Ok((record.value()?, record))
+    }
+
+    /// The latest record of a name, with or without `/ipns/` before it.
+    ///
+    /// Errors: as the parsing of a [`Name`], and as [`Names::resolve`].
+    pub fn record(&self, name: &str) -> Result<Record, ContentError> {
+        self.names.resolve(&name_of(name)?)
+    }
+
+    /// Takes a record that came from elsewhere, and says which is the best then.
+    ///
+    /// Errors: as the parsing of a [`Name`], and as [`Names::put`].
+    pub fn put_record(&self, name: &str, record: &[u8]) -> Result<Record, ContentError> {
+        self.names.put(&name_of(name)?, record)
+    }
+
     fn pins(&self) -> Pins {
         self.embedded.pins()
     }
@@ -380,4 +435,8 @@ impl Repo {
     fn namespace(&self, name: Option<&str>) -> Result<Option<Namespace>, ContentError> {
         name.map(|name| self.pins().namespace(name)).transpose()
     }
+}
+
+fn name_of(text: &str) -> Result<Name, ContentError> {
+    Ok(text.strip_prefix("/ipns/").unwrap_or(text).parse()?)
 }

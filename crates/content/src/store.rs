@@ -18,8 +18,8 @@ mod stack;
 
 use cid::Cid;
 
-pub(crate) use embedded::Lock;
 pub use embedded::{EmbeddedStore, Writing};
+pub(crate) use embedded::{Lock, exclusive};
 pub use gateway::GatewayStore;
 pub use kubo::KuboStore;
 pub use memory::MemoryStore;

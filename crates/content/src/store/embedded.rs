@@ -24,8 +24,8 @@ use std::sync::Arc;
 
 use cid::Cid;
 
-pub(crate) use self::lock::Lock;
 pub use self::lock::Writing;
+pub(crate) use self::lock::{Lock, exclusive};
 use crate::block::digest;
 use crate::pins::Pins;
 use crate::{Block, BlockStore, ContentError, MAX_BLOCK_BYTES};

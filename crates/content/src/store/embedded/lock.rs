@@ -73,7 +73,7 @@ impl Lock {
         let busy = || ContentError::StoreCollecting;
         patiently(WRITER_PATIENCE, busy, || {
             let mut shared = self.shared();
-            if shared.writers == 0 && !self.taken(shared.file.try_lock_shared())? {
+            if shared.writers == 0 && !taken(&self.path, shared.file.try_lock_shared())? {
                 return Ok(None);
             }
             shared.writers = shared.writers.saturating_add(1);
@@ -85,22 +85,8 @@ impl Lock {
     /// Errors: [`ContentError::StoreBusy`] after `patience`.
     pub(crate) fn collect(&self, patience: Duration) -> Result<Collecting, ContentError> {
         // A file opened anew is another holder, also than the writers of this process.
-        let file = open(&self.path)?;
-        let busy = || ContentError::StoreBusy;
-        patiently(patience, busy, || {
-            self.taken(file.try_lock()).map(|taken| taken.then_some(()))
-        })?;
+        let file = exclusive(&self.path, patience, || ContentError::StoreBusy)?;
         Ok(Collecting { _file: file })
-    }
-
-    fn taken(&self, answer: Result<(), TryLockError>) -> Result<bool, ContentError> {
-        match answer {
-            Ok(()) => Ok(true),
-            Err(TryLockError::WouldBlock) => Ok(false),
-            Err(TryLockError::Error(error)) => {
-                Err(ContentError::io(&self.path, "locking the store")(error))
-            }
-        }
     }
 
     // A count and a file: no half of a change can be left behind.
@@ -124,6 +110,27 @@ impl Drop for Writing {
             // It cannot fail on a file that is open, and if it did, nothing would be collected.
             let _ = shared.file.unlock();
         }
+    }
+}
+
+/// The lock file at `path`, which nobody else holds until it is dropped. Errors: `busy` after `patience`.
+pub(crate) fn exclusive(
+    path: &Path,
+    patience: Duration,
+    busy: impl Fn() -> ContentError,
+) -> Result<File, ContentError> {
+    let file = open(path)?;
+    patiently(patience, busy, || {
+        taken(path, file.try_lock()).map(|taken| taken.then_some(()))
+    })?;
+    Ok(file)
+}
+
+fn taken(path: &Path, answer: Result<(), TryLockError>) -> Result<bool, ContentError> {
+    match answer {
+        Ok(()) => Ok(true),
+        Err(TryLockError::WouldBlock) => Ok(false),
+        Err(TryLockError::Error(error)) => Err(ContentError::io(path, "locking the store")(error)),
     }
 }
 
