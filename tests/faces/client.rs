@@ -146,10 +146,8 @@ impl Hostile {
         if let Ok(host) = session.get_host() {
             keep("Host", host.client);
         }
-        for grant in session.get_grants()? {
-            if grant.get_name()?.to_str()? == "ipfs" {
-                self.look_around(grant.get_cap().get_as_capability()?);
-            }
+        if let Ok(ipfs) = session.get_ipfs() {
+            self.look_around(ipfs);
         }
         let executor = session.get_executor()?;
         keep("Executor", executor.clone().client);

@@ -6,6 +6,7 @@ use std::path::Path;
 use bytes::Bytes;
 use capnp::capability::Client;
 use content::dag::Limits;
+use content::name::PublishOptions;
 use content::tree::TreePath;
 use content::{Block, BlockStore, Cid, Codec, PinName, Repo, car, dag, import};
 use schema::system_capnp::byte_stream;
@@ -30,6 +31,9 @@ pub struct Content {
     pub data: Vec<Vec<u8>>,
     /// A file of blocks.
     pub car: Bytes,
+    /// What names something, and a record of it.
+    pub name: String,
+    pub record: Vec<u8>,
     /// What something may be held to.
     pub subtree: String,
 }
@@ -85,7 +89,13 @@ impl Content {
             format!("/ipns/{root}"),
             file.to_string(),
         ]);
+        let root_path = format!("/ipfs/{root}");
+        let record = repo.publish("", &root_path, &PublishOptions::default());
+        let record = record.unwrap();
+        paths.push(format!("/ipns/{}/t", record.name()));
         Self {
+            name: record.name().to_string(),
+            record: record.bytes().to_vec(),
             paths,
             nodes,
             cids: cids.iter().map(Cid::to_bytes).collect(),

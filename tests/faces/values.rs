@@ -161,6 +161,7 @@ impl<'a, 'b> Maker<'a, 'b> {
                 return self.choices.pick(methods).unwrap().id.interface;
             }
             "ordinal" => &[0, 1, 2, 3, 4, 5, 6],
+            "lifetimeSecs" | "ttlSecs" => &[0, 0, 1, 60],
             "limit" => &[0, 0, 1, 7, 4096],
             "offset" => &[0, 0, 1, 262_144, 699_999, 700_000],
             "bytes" if self.of_content => &[0, 0, 1, 7, 300_000],
@@ -337,6 +338,7 @@ impl<'a, 'b> Maker<'a, 'b> {
                 };
                 return self.choices.pick(paths).unwrap().clone();
             }
+            "name" if self.choices.once_in(4) => return self.world.content.name.clone(),
             "path" => &["", "a", "a/b", "c", "c/d/e", "a/../b"],
             "codec" | "inputCodec" | "storeCodec" => {
                 &["", "", "raw", "dag-pb", "dag-cbor", "dag-json", "dag-xml"]
@@ -345,7 +347,7 @@ impl<'a, 'b> Maker<'a, 'b> {
             "topic" => &["a", "a", "b", "c"],
             "target" => &["a", "a/b", "../a", "/etc/passwd"],
             "after" => &["", "", "00000100", "a", "t"],
-            "key" | "from" | "to" => &["", "self", "one", "two"],
+            "key" | "from" | "to" => &["", "self", "mine", "a", "b"],
             _ => &["", "mine", "t", "a", "b", "link", "00000017", "large"],
         };
         (*self.choices.pick(usual).unwrap()).to_owned()
@@ -365,6 +367,7 @@ impl<'a, 'b> Maker<'a, 'b> {
                 let cids = &self.world.content.cids;
                 self.choices.pick(cids).cloned().unwrap_or_default()
             }
+            "record" if !self.wild(3) => self.world.content.record.clone(),
             "data" if self.of_content && !self.wild(3) => {
                 let data = &self.world.content.data;
                 self.choices.pick(data).cloned().unwrap_or_default()

@@ -75,16 +75,19 @@ impl MethodId {
     }
 
     /// These methods, and all methods of every capability that is reached through them: what a holder needs
-    /// who may call them and use what they give.
+    /// who may call them and use what they give. Of an interface of which some methods are named no others are reached:
+    /// what gives another of its own kind gives no more than it has itself.
     pub fn closure(methods: impl IntoIterator<Item = MethodId>) -> BTreeSet<MethodId> {
         let mut all = BTreeSet::new();
         let mut ahead: Vec<MethodId> = methods.into_iter().collect();
+        let named: BTreeSet<u64> = ahead.iter().map(|id| id.interface).collect();
         while let Some(id) = ahead.pop() {
             if !all.insert(id) {
                 continue;
             }
             let gives = id.method().map_or(&[][..], |method| method.gives);
-            let given = gives.iter().filter_map(|id| Interface::of_id(*id));
+            let given = gives.iter().filter(|id| !named.contains(id));
+            let given = given.filter_map(|id| Interface::of_id(*id));
             ahead.extend(given.flat_map(|interface| interface.numbered().map(|(id, _)| id)));
         }
         all
@@ -139,5 +142,16 @@ mod tests {
         let read = interface("ByteStream").method("read").unwrap();
         assert!(executor.contains(&spawn) && executor.contains(&read));
         assert!(!executor.contains(&id));
+    }
+
+    #[test]
+    fn what_gives_another_of_its_own_kind_gives_no_more_than_it_has() {
+        let client = interface("Client");
+        let attenuate = client.method("attenuate").unwrap();
+        assert_eq!(MethodId::closure([attenuate]), BTreeSet::from([attenuate]));
+        let both = [attenuate, client.method("pin").unwrap()];
+        let reached = MethodId::closure(both);
+        assert!(reached.contains(&interface("Pin").method("rm").unwrap()));
+        assert!(!reached.contains(&client.method("unixfs").unwrap()));
     }
 }

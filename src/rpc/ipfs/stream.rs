@@ -136,12 +136,15 @@ pub fn pipe() -> (Feeder, Fed) {
         current: Bytes::new(),
         over: false,
     };
-    (Feeder { pieces }, fed)
+    let patience = PATIENCE;
+    (Feeder { pieces, patience }, fed)
 }
 
 /// The end that is written to.
 pub struct Feeder {
     pieces: mpsc::Sender<Piece>,
+    /// How long the next piece may take.
+    patience: Duration,
 }
 
 impl Feeder {
@@ -156,13 +159,13 @@ impl Feeder {
 
     async fn feed_all(self, stream: Client) -> capnp::Result<()> {
         let too_slow = |_| {
-            let secs = PATIENCE.as_secs();
+            let patience = self.patience;
             capnp::Error::failed(format!(
-                "the stream gave less than {PIECE_BYTES} bytes in {secs} seconds"
+                "the stream gave less than {PIECE_BYTES} bytes in {patience:?}"
             ))
         };
         loop {
-            let piece = tokio::time::timeout(PATIENCE, piece(&stream)).await;
+            let piece = tokio::time::timeout(self.patience, piece(&stream)).await;
             let (bytes, over) = piece.map_err(too_slow)??;
             for piece in [Some(Piece::Bytes(bytes)), over.then_some(Piece::End)] {
                 let Some(piece) = piece else {
@@ -228,5 +231,105 @@ impl Read for Fed {
             self.current.copy_to_slice(free);
         }
         Ok(count)
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use capnp::capability::Rc;
+    use cell::{Budget, Resource};
+    use tokio::task::{LocalSet, spawn_blocking};
+
+    use super::*;
+    use crate::rpc::byte_stream::ByteStream;
+
+    /// Gives so many bytes at a time, so often; then nothing, or no answer.
+    struct Sender {
+        bytes: usize,
+        times: std::cell::Cell<usize>,
+        ends: bool,
+    }
+
+    impl Carrier for Sender {
+        async fn read(&self, _max_bytes: usize) -> capnp::Result<Bytes> {
+            match self.times.get().checked_sub(1) {
+                Some(left) => {
+                    self.times.set(left);
+                    Ok(vec![7; self.bytes].into())
+                }
+                None if self.ends => Ok(Bytes::new()),
+                None => std::future::pending().await,
+            }
+        }
+
+        async fn write(&self, _data: &[u8]) -> capnp::Result<()> {
+            Err(byte_stream::for_reading_only())
+        }
+
+        async fn close(&self) -> capnp::Result<()> {
+            Ok(())
+        }
+    }
+
+    /// What comes of feeding this to somebody who reads so many bytes: what the feeder says, and the reader.
+    async fn fed(sender: Sender, limit: u64) -> (capnp::Result<()>, io::Result<usize>) {
+        fed_within(sender, limit, PATIENCE).await
+    }
+
+    async fn fed_within(
+        sender: Sender,
+        limit: u64,
+        patience: Duration,
+    ) -> (capnp::Result<()>, io::Result<usize>) {
+        let counted = Budget::default().open(Resource::Streams);
+        let stream = crate::rpc::client(Rc::new(ByteStream::new(sender, counted)));
+        LocalSet::new()
+            .run_until(vat::run_until(async move {
+                let (mut feeder, fed) = pipe();
+                feeder.patience = patience;
+                let read = spawn_blocking(move || fed.take(limit).read_to_end(&mut Vec::new()));
+                let (fed, read) = futures::future::join(feeder.feed(stream), read).await;
+                (fed, read.unwrap())
+            }))
+            .await
+    }
+
+    fn sender(bytes: usize, times: usize, ends: bool) -> Sender {
+        let times = times.into();
+        Sender { bytes, times, ends }
+    }
+
+    #[tokio::test]
+    async fn all_that_a_stream_gives_arrives() {
+        for (bytes, times) in [(1, 0), (1, 3), (1024, 700), (PIECE_BYTES, 3)] {
+            let (fed, read) = fed(sender(bytes, times, true), u64::MAX).await;
+            fed.unwrap();
+            assert_eq!(read.unwrap(), bytes * times);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_stream_that_gives_more_than_was_asked_for_is_refused() {
+        let (fed, read) = fed(sender(PIECE_BYTES + 1, 1, true), u64::MAX).await;
+        let refused = fed.unwrap_err().extra;
+        assert!(refused.contains("was asked for 262144"), "{refused}");
+        assert_eq!(read.unwrap_err().kind(), io::ErrorKind::UnexpectedEof);
+    }
+
+    #[tokio::test]
+    async fn nobody_waits_for_a_stream_that_is_read_no_more() {
+        let (fed, read) = fed(sender(PIECE_BYTES, 1, false), 10).await;
+        fed.unwrap();
+        assert_eq!(read.unwrap(), 10);
+    }
+
+    #[tokio::test]
+    async fn a_stream_that_trickles_does_not_hold_whoever_reads_it() {
+        let (fed, read) =
+            fed_within(sender(1, 5, false), u64::MAX, Duration::from_millis(10)).await;
+        let refused = fed.unwrap_err().extra;
+        assert!(refused.contains("less than 262144 bytes"), "{refused}");
+        assert_eq!(read.unwrap_err().kind(), io::ErrorKind::UnexpectedEof);
     }
 }

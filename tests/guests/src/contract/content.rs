@@ -37,6 +37,9 @@ pub const REMOVED_CID: [u8; 36] = [
 /// The name of pins, keys, topics and whatever else has one.
 pub const NAME: &str = "tried";
 
+/// What something of that name is called next.
+pub const RENAMED: &str = "renamed";
+
 /// Fills in the parameters of the method of this name.
 pub fn fill(method: &str, mut params: any_pointer::Builder<'_>, with: &Client) {
     macro_rules! set {
@@ -77,7 +80,7 @@ pub fn fill(method: &str, mut params: any_pointer::Builder<'_>, with: &Client) {
         "Name.record" => set!(name::record_params::Builder<'_>; set_name NAME),
         "Name.put" => set!(name::put_params::Builder<'_>; set_name NAME),
         "Key.generate" => set!(key::generate_params::Builder<'_>; set_name NAME),
-        "Key.rename" => set!(key::rename_params::Builder<'_>; set_from NAME, set_to "renamed"),
+        "Key.rename" => set!(key::rename_params::Builder<'_>; set_from NAME, set_to RENAMED),
         "Key.remove" => set!(key::remove_params::Builder<'_>; set_name NAME),
         "Object.get" => set!(object::get_params::Builder<'_>; set_path DIRECTORY),
         "Object.put" => set!(object::put_params::Builder<'_>; set_data b"put"),

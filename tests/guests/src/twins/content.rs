@@ -8,7 +8,9 @@ use runtime::capnp::capability::{Client, FromClientHook as _};
 use runtime::ipfs_capnp::{adder, pub_sub, unix_f_s};
 use runtime::system_capnp::registration;
 
-use crate::contract::content::{DIRECTORY, FILE, FILE_CID, LINK, NAME, REMOVED, REMOVED_CID};
+use crate::contract::content::{
+    DIRECTORY, FILE, FILE_CID, LINK, NAME, REMOVED, REMOVED_CID, RENAMED,
+};
 use crate::contract::{Answer, Spare};
 
 /// Calls that a message takes on its way to whoever has subscribed, and some more.
@@ -67,6 +69,12 @@ pub async fn new(
             let mut params = request.get();
             params.set_path(FILE);
             params.set_name(NAME);
+            request.send().promise.await?;
+        }
+        "Key.rename" | "Key.remove" => {
+            let keys = ipfs.key_request().send().pipeline.get_api();
+            let mut request = keys.generate_request();
+            request.get().set_name(NAME);
             request.send().promise.await?;
         }
         "PubSub.publish" => {
@@ -128,6 +136,21 @@ pub async fn seen(
             let empty = empty.finish_request().send().promise.await?;
             told(root == empty.get()?.get_cid()?, "nothing", "an entry")
         }
+        "Name.publish" => {
+            let sequence = sequence(session).await?.to_le_bytes().to_vec();
+            let seen = told(*made != Some(sequence.clone()), "published", "not published");
+            *made = Some(sequence);
+            seen
+        }
+        "Key.generate" | "Key.rename" | "Key.remove" => {
+            let mut there = "neither";
+            for name in [NAME, RENAMED] {
+                if take_key(session, name).await? {
+                    there = name;
+                }
+            }
+            Ok(Some(format!("there is {there}")))
+        }
         "PubSub.subscribe" => {
             let topics: pub_sub::Client = cap.clone().cast_to();
             let topics = topics.topics_request().send().promise.await?;
@@ -161,6 +184,31 @@ async fn take_block(session: &Session, cid: &[u8]) -> runtime::Result<bool> {
     request.get().set_cid(cid);
     request.send().promise.await?;
     Ok(true)
+}
+
+/// How often this node has published what its own name stands for.
+async fn sequence(session: &Session) -> runtime::Result<u64> {
+    let ipfs = session.ipfs()?;
+    let keys = ipfs.key_request().send().pipeline.get_api();
+    let keys = keys.list_request().send().promise.await?;
+    let keys = keys.get()?.get_keys()?;
+    let own = keys.iter().find(|key| {
+        let name = key.get_name().ok();
+        name.is_some_and(|name| name == "self")
+    });
+    let own = own.ok_or("there is no key of the node's own")?.get_id()?;
+    let names = ipfs.name_request().send().pipeline.get_api();
+    let mut request = names.resolve_request();
+    request.get().set_name(own);
+    Ok(request.send().promise.await?.get()?.get_sequence())
+}
+
+/// Whether there is a key of this name. There is not, afterwards.
+async fn take_key(session: &Session, name: &str) -> runtime::Result<bool> {
+    let keys = session.ipfs()?.key_request().send().pipeline.get_api();
+    let mut request = keys.remove_request();
+    request.get().set_name(name);
+    Ok(request.send().promise.await.is_ok())
 }
 
 /// Whether the file is pinned under the name. It is not, afterwards.
