@@ -6,7 +6,7 @@ use crate::ww;
 
 #[path = "../../crates/content/tests/peers/parts.rs"]
 #[allow(dead_code, reason = "the tests of content use more of it")]
-mod parts;
+pub mod parts;
 
 /// Runs `ww` as somebody who asks this server.
 fn asking(ww: &Ww, option: &str, url: &str, args: &[&str]) -> Finished {

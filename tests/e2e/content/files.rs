@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::PathBuf;
-use std::process::Command;
 
-use fixtures::{Environment, Running, guests};
+use fixtures::{Environment, guests};
 use serde_json::json;
+
+use crate::peers::parts;
 
 use super::{NOBODYS, Shelf, pattern, refused, text};
 
@@ -115,7 +115,7 @@ pub fn a_guest_reads_what_was_added_in_any_pieces_and_pages() {
 // Row 89: against Kubo, which has what this node has not.
 #[test]
 fn a_guest_reads_what_only_kubo_has() {
-    let Some(kubo) = Kubo::start() else {
+    let Some(kubo) = parts::kubo_url() else {
         return;
     };
     let tree = Environment::new(guests::PLAIN);
@@ -124,12 +124,9 @@ fn a_guest_reads_what_only_kubo_has() {
         .write("etc/many/0", "x")
         .write("etc/many/1", "yz");
     let publisher = crate::ww();
-    let pushed = publisher.run([
-        "push",
-        "--ipfs-url",
-        &kubo.url,
-        tree.path().to_str().unwrap(),
-    ]);
+    let folder = tree.path().to_str().unwrap();
+    let mut push = publisher.command(["push", "--ipfs-url", &kubo, folder]);
+    let pushed = fixtures::finish(push.env_remove("WW_OFFLINE"));
     let path = format!("/ipfs/{}/etc", pushed.ok().stdout().trim());
 
     let shelf = Shelf::new();
@@ -139,11 +136,15 @@ fn a_guest_reads_what_only_kubo_has() {
         let mut command = shelf
             .ww
             .guest_command_with(&options, &shelf.environment, &words);
-        crate::Attempts::of(&fixtures::finish(&mut command).ok().stdout())
+        crate::Attempts::of(
+            &fixtures::finish(command.env_remove("WW_OFFLINE"))
+                .ok()
+                .stdout(),
+        )
     };
     refused(&run(&["--offline"]), "cat", &["block", "not in this store"]);
     // Then it is here, and nobody has to be asked.
-    for source in [&["--ipfs-url", &kubo.url][..], &["--offline"]] {
+    for source in [&["--ipfs-url", &kubo][..], &["--offline"]] {
         let tried = run(source);
         assert_eq!(tried.ok("cat"), "hello");
         let listed = tried.ok("ls").as_array().unwrap();
@@ -153,37 +154,6 @@ fn a_guest_reads_what_only_kubo_has() {
             .collect();
         assert_eq!(told, [(&json!("0"), &json!(1)), (&json!("1"), &json!(2))]);
         assert_eq!(tried.ok("whole"), BIG);
-    }
-}
-
-/// Kubo's RPC: the daemon that `KUBO_API` names, or js-ipfs, which ends with this.
-struct Kubo {
-    url: String,
-    _process: Option<Running>,
-}
-
-impl Kubo {
-    /// None where `scripts/parts.sh` has not put it.
-    fn start() -> Option<Self> {
-        if let Ok(url) = std::env::var("KUBO_API") {
-            let _process = None;
-            return Some(Self { url, _process });
-        }
-        let cache = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
-        let home = || PathBuf::from(std::env::var_os("HOME").unwrap_or_default()).join(".cache");
-        let place = cache.unwrap_or_else(home).join("wetware/parts/js-ipfs");
-        if !place.join("daemon.mjs").exists() {
-            let required = std::env::var("WW_REQUIRE_PARTS");
-            assert_ne!(required.as_deref(), Ok("1"), "js-ipfs is not here");
-            eprintln!("not run: js-ipfs is not here; scripts/parts.sh installs it");
-            return None;
-        }
-        let mut process = Running::start(Command::new("node").arg("daemon.mjs").current_dir(place));
-        let url = process.stdout_line("http://").trim().to_owned();
-        Some(Self {
-            url,
-            _process: Some(process),
-        })
     }
 }
 
