@@ -32,8 +32,16 @@ fn again(path: &str) -> Result<()> {
     println!("has read one byte");
     let mut line = String::new();
     std::io::stdin().read_line(&mut line)?;
-    println!("the rest: {:?}", sum(&mut file, 4096).map_err(|error| error.kind()));
-    println!("anew: {:?}", fs::read(path).map(|bytes| bytes.len()).map_err(|error| error.kind()));
+    println!(
+        "the rest: {:?}",
+        sum(&mut file, 4096).map_err(|error| error.kind())
+    );
+    println!(
+        "anew: {:?}",
+        fs::read(path)
+            .map(|bytes| bytes.len())
+            .map_err(|error| error.kind())
+    );
     Ok(())
 }
 

@@ -48,7 +48,11 @@ async fn narrowed(session: &Session) -> runtime::Result<()> {
 
 async fn granted(session: &Session) -> runtime::Result<()> {
     let spare = Spare::default().client();
-    for (name, interface) in [("host", "Host"), ("executor", "Executor"), ("ipfs", "Client")] {
+    for (name, interface) in [
+        ("host", "Host"),
+        ("executor", "Executor"),
+        ("ipfs", "Client"),
+    ] {
         let cap: Client = session.grant(name)?;
         let of = |method: &MethodId| method.to_string().starts_with(&format!("{interface}."));
         for method in contract::methods().filter(of) {

@@ -62,7 +62,8 @@ impl<'a> Calls<'a> {
     /// Calls every method of every interface on the membrane and on each grant, and on whatever they give.
     pub async fn run(&mut self) {
         let membrane = Client::new(self.session.membrane().client.hook.add_ref());
-        self.every("membrane".to_owned(), membrane, Vec::new()).await;
+        self.every("membrane".to_owned(), membrane, Vec::new())
+            .await;
         self.grants().await;
     }
 

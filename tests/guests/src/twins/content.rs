@@ -138,7 +138,11 @@ pub async fn seen(
         }
         "Name.publish" => {
             let sequence = sequence(session).await?.to_le_bytes().to_vec();
-            let seen = told(*made != Some(sequence.clone()), "published", "not published");
+            let seen = told(
+                *made != Some(sequence.clone()),
+                "published",
+                "not published",
+            );
             *made = Some(sequence);
             seen
         }
