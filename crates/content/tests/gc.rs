@@ -236,6 +236,21 @@ fn a_store_that_is_written_to_is_not_collected() {
 }
 
 #[test]
+fn the_removal_of_a_block_that_is_not_there_waits_for_nobody() {
+    let scratch = Scratch::new();
+    let leaf = scratch.leaf("a");
+    let remove = |cid: &Cid| gc::remove(&scratch.store, cid, Duration::ZERO);
+    let absent = *Block::new(Codec::Raw, &b"absent"[..]).unwrap().cid();
+    let writing = scratch.store.writing().unwrap();
+    let refused = remove(&absent);
+    assert!(matches!(refused, Err(ContentError::BlockMissing { cid }) if cid == absent));
+    assert!(matches!(remove(&leaf), Err(ContentError::StoreBusy)));
+    drop(writing);
+    remove(&leaf).unwrap();
+    assert!(!scratch.has(&leaf));
+}
+
+#[test]
 fn progress_is_told_block_by_block() {
     let scratch = Scratch::new();
     scratch.pin(Pin::recursive("x", scratch.node(&[scratch.leaf("a")])));
