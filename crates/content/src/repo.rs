@@ -266,6 +266,10 @@ impl Repo {
 
     /// Fetches everything below `cid`, unless `depth` says the block alone, and pins it.
     ///
+    /// It is fetched twice: others may take any time, and while they do garbage can be collected. Only for the second
+    /// time, when no more than a collection took in between comes from others, is the collector kept away, until the
+    /// pin is there. `progress` is told of the first time, and asked during the second too.
+    ///
     /// Errors: as [`Stack::fetch`], and [`PinError`](pins::PinError) for names.
     pub fn pin(
         &self,
@@ -274,19 +278,27 @@ impl Repo {
         name: &PinName,
         progress: &FetchHook<'_>,
     ) -> Result<Walked, ContentError> {
+        let walked = self.bring(cid, depth, progress)?;
         let writing = self.embedded.writing()?;
-        let walked = match depth {
-            Depth::Recursive => self.store.fetch(cid, &Limits::default(), progress)?,
-            Depth::Direct => {
-                let block = need(&*self.store, cid)?;
-                Walked {
-                    blocks: 1,
-                    bytes: block.bytes().len() as u64,
-                }
-            }
-        };
+        self.bring(cid, depth, &|_| progress(walked))?;
         self.keep(&writing, name, cid, depth)?;
         Ok(walked)
+    }
+
+    fn bring(
+        &self,
+        cid: &Cid,
+        depth: Depth,
+        progress: &FetchHook<'_>,
+    ) -> Result<Walked, ContentError> {
+        if depth == Depth::Recursive {
+            return self.store.fetch(cid, &Limits::default(), progress);
+        }
+        let block = need(&*self.store, cid)?;
+        Ok(Walked {
+            blocks: 1,
+            bytes: block.bytes().len() as u64,
+        })
     }
 
     /// As [`Repo::pin`], for something that is added; nobody is told how far it is.
