@@ -9,6 +9,8 @@
 //! whole or not at all, for any number of processes at once. Names come from strangers and are never the
 //! name of a file: a file is called after the hash of name and CID, and says both inside.
 //!
+//! Names below [`RUNNING`] are those of what running nodes hold, and nobody else's.
+//!
 //! Refused: names that are too long, or that a terminal or a person could take for something else, more
 //! pins than [`MAX_PINS`], removing what is not there, and a pin whose file is not what was written.
 
@@ -37,6 +39,11 @@ pub const MAX_NAME_BYTES: usize = 255;
 /// The most pins in a store. All of them are read to list them and for each collection, which takes a
 /// fifth of a second for this many.
 pub const MAX_PINS: usize = 1 << 14;
+
+/// The namespace of what running nodes hold. [`Repo::hold`](crate::Repo::hold) and
+/// [`Repo::let_go`](crate::Repo::let_go) alone change what is in it: a pin of anybody else there would be let go with
+/// those of the dead, and whoever could remove one could let go what a node runs from. It is listed as any other.
+pub const RUNNING: &str = "ww.running";
 
 /// How much a pin keeps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -92,9 +99,15 @@ impl Pins {
     /// Keeps what `pin` says, from now on and after any crash. A pin of that name and CID is replaced.
     /// `writing` must have been held since the first block of the graph was put.
     ///
-    /// Errors: [`PinError::NameInvalid`], [`PinError::TooMany`], [`PinError::OtherStore`],
+    /// Errors: [`PinError::NameInvalid`], [`PinError::Reserved`], [`PinError::TooMany`], [`PinError::OtherStore`],
     /// [`ContentError::Io`], and refusals of hash and codec.
     pub fn add(&self, writing: &Writing, pin: &Pin) -> Result<(), ContentError> {
+        check_reserved(&pin.name)?;
+        self.write(writing, pin)
+    }
+
+    /// As [`Pins::add`], below [`RUNNING`] too.
+    fn write(&self, writing: &Writing, pin: &Pin) -> Result<(), ContentError> {
         if !writing.is_of(&self.lock) {
             return Err(PinError::OtherStore.into());
         }
@@ -120,8 +133,14 @@ impl Pins {
 
     /// Lets go of `cid` under `name`. What no other pin keeps goes with the next collection.
     ///
-    /// Errors: [`PinError::NotPinned`], and [`ContentError::Io`].
+    /// Errors: [`PinError::NotPinned`], [`PinError::Reserved`], and [`ContentError::Io`].
     pub fn remove(&self, name: &str, cid: &Cid) -> Result<(), ContentError> {
+        check_reserved(name)?;
+        self.unlink(name, cid)
+    }
+
+    /// As [`Pins::remove`], below [`RUNNING`] too.
+    fn unlink(&self, name: &str, cid: &Cid) -> Result<(), ContentError> {
         let place = self.place(name, cid);
         fs::remove_file(&place).map_err(|error| match error.kind() {
             io::ErrorKind::NotFound => PinError::NotPinned {
@@ -148,9 +167,15 @@ impl Pins {
     /// The pins below `NAME/`, for somebody who is to see and change no others.
     ///
     /// Errors: [`PinError::NameInvalid`], also for an empty name and for one that begins or ends in a
-    /// slash or has two of them in a row.
+    /// slash or has two of them in a row, and [`PinError::Reserved`].
     pub fn namespace(&self, name: &str) -> Result<Namespace, ContentError> {
+        check_reserved(name)?;
         Namespace::new(self, name)
+    }
+
+    /// The pins below [`RUNNING`].
+    pub(crate) fn running(&self) -> Result<Namespace, ContentError> {
+        Namespace::new(self, RUNNING)
     }
 
     /// The files of pins. Others that lie beside them are passed over.
@@ -192,6 +217,14 @@ impl Pins {
 
     fn place(&self, name: &str, cid: &Cid) -> PathBuf {
         self.pins.join(record::file_name(name, cid))
+    }
+}
+
+/// Refuses what is for running nodes.
+fn check_reserved(name: &str) -> Result<(), PinError> {
+    match name.split('/').next() {
+        Some(RUNNING) => Err(PinError::Reserved),
+        _ => Ok(()),
     }
 }
 

@@ -32,9 +32,6 @@ const CACHE_BYTES: usize = 32 * 1024 * 1024;
 /// How long the removal of one block waits for those who are writing.
 const REMOVAL_PATIENCE: Duration = Duration::from_secs(1);
 
-/// The namespace of pins for as long as somebody runs.
-const HELD: &str = "held";
-
 /// A store and what belongs to it. Cheap to clone. Everything here may block, on the disk and on others.
 #[derive(Clone)]
 pub struct Repo {
@@ -370,7 +367,7 @@ impl Repo {
     /// Errors: those of [`Pins::add`].
     pub fn hold(&self, name: &str, cids: &[Cid]) -> Result<Hold, ContentError> {
         let mut hold = Hold {
-            pins: self.pins().namespace(HELD)?,
+            pins: self.pins().running()?,
             held: Vec::new(),
         };
         if cids.is_empty() {
@@ -387,7 +384,7 @@ impl Repo {
 
     /// Lets go of what is held for those who have died. Errors: those of the pins.
     pub fn let_go(&self, is_alive: impl Fn(&str) -> bool) -> Result<(), ContentError> {
-        let pins = self.pins().namespace(HELD)?;
+        let pins = self.pins().running()?;
         let dead = pins.list()?.into_iter().filter(|pin| !is_alive(&pin.name));
         for pin in dead {
             match pins.remove(&pin.name, &pin.cid) {

@@ -44,12 +44,12 @@ impl Namespace {
         if others.count() >= limit {
             return Err(PinError::TooMany { limit }.into());
         }
-        self.pins.add(writing, &pin)
+        self.pins.write(writing, &pin)
     }
 
     /// As [`Pins::remove`].
     pub fn remove(&self, name: &str, cid: &Cid) -> Result<(), ContentError> {
-        self.pins.remove(&self.full(name)?, cid)
+        self.pins.unlink(&self.full(name)?, cid)
     }
 
     /// As [`Pins::list`], without the prefix.
