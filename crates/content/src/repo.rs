@@ -17,7 +17,7 @@ use crate::directory::{self, Entry};
 use crate::gc;
 use crate::name::{Key, Keys, Name, Names, PublishOptions, Record, RecordSource, Records};
 use crate::object::{Link, Object};
-use crate::pins::{self, Depth, Health, Namespace, Pin, Pins};
+use crate::pins::{self, Asker, Depth, Health, Namespace, Pin, Pins};
 use crate::read::{Cache, File};
 use crate::store::need;
 use crate::tree::Node;
@@ -39,6 +39,7 @@ pub struct Repo {
     store: Arc<Stack>,
     cache: Arc<Cache>,
     names: Names,
+    asker: Asker,
 }
 
 /// Under which name something is pinned.
@@ -84,6 +85,7 @@ impl Repo {
             store: Arc::new(Stack::new(embedded.clone(), sources, report)),
             embedded,
             cache: Arc::new(Cache::new(CACHE_BYTES)),
+            asker: Asker::Operator,
         })
     }
 
@@ -97,6 +99,17 @@ impl Repo {
     pub fn with_record_sources(self, sources: Vec<Arc<dyn RecordSource>>) -> Self {
         let names = self.names.with_sources(sources);
         Self { names, ..self }
+    }
+
+    /// The same repository for somebody who was given it as a capability: pins and the names of others take no more of
+    /// the room for them than [`MAX_HOLDER_PINS`](pins::MAX_HOLDER_PINS) and
+    /// [`MAX_HOLDER_NAMES`](crate::name::MAX_HOLDER_NAMES), and the rest stays for the operator.
+    pub fn for_holder(&self) -> Self {
+        Self {
+            asker: Asker::Holder,
+            names: self.names.clone().for_holder(),
+            ..self.clone()
+        }
     }
 
     /// The same repository for somebody whose blocks, added or fetched, go through what `wrap` makes of the local store.
@@ -318,7 +331,7 @@ impl Repo {
         };
         match self.namespace(name.namespace.as_deref())? {
             Some(namespace) => namespace.add(writing, &pin),
-            None => self.pins().add(writing, &pin),
+            None => self.pins().add_for(self.asker, writing, &pin),
         }
     }
 
@@ -362,7 +375,7 @@ impl Repo {
     }
 
     /// Keeps what is below these CIDs, as far as it is here, from the collection of garbage until the result is dropped.
-    /// `name` says for whom; it is that of a pin.
+    /// `name` says for whom; it is that of a pin. There is room for that however many pins others have.
     ///
     /// Errors: those of [`Pins::add`].
     pub fn hold(&self, name: &str, cids: &[Cid]) -> Result<Hold, ContentError> {
