@@ -2,8 +2,11 @@
 //! capabilities are faces of.
 //!
 //! What is not here is looked for with others, in the order in which they were given, verified, and kept. A path is
-//! resolved name by name. What is added stays until it is not pinned and somebody collects the garbage; adding and
-//! pinning in one go leaves the garbage collector no moment in between.
+//! resolved name by name. What is added stays until it is not pinned and somebody collects the garbage.
+//!
+//! A call that adds one block and pins it leaves the collector no moment in between. Whoever adds more than a block
+//! before it pins has to hold [`Repo::adding`] all the while, as the commands that add do; nothing here can do that for
+//! them, and what they add without it is garbage to a collector that comes before the pin.
 
 use std::ops::ControlFlow;
 use std::path::Path;
@@ -23,7 +26,7 @@ use crate::store::need;
 use crate::tree::Node;
 use crate::{
     Block, BlockStore, Codec, ContentError, ContentPath, EmbeddedStore, Event, FetchHook, IpfsPath,
-    Source, Stack,
+    Source, Stack, Writing,
 };
 
 /// What the files that are open through one repository keep of what they have read, in bytes.
@@ -223,6 +226,19 @@ impl Repo {
         self.embedded.has(cid)
     }
 
+    /// Keeps the collector of garbage away while somebody adds: from the first block until [`Repo::pin_added`] has
+    /// returned, or until what was added is to be garbage. Cheap to have, any number of times at once, in any number
+    /// of processes; what pins takes it too, which does not wait where it is had already.
+    ///
+    /// As long as anybody has it, `ww gc` and [`Repo::remove_block`] are refused, for everybody. So have it around work on
+    /// what is here already, such as a CAR that has come or finishing a tree, and not while a client decides when to send
+    /// more, nor while others are asked for what they have.
+    ///
+    /// Errors: as [`EmbeddedStore::writing`], which this is; it may wait for a minute.
+    pub fn adding(&self) -> Result<Writing, ContentError> {
+        self.embedded.writing()
+    }
+
     /// Keeps a block, pinned if that is asked for. Errors: what the store answers, and as [`Repo::pin`].
     pub fn put_block(&self, block: &Block, pin: Option<&PinName>) -> Result<(), ContentError> {
         let writing = self.embedded.writing()?;
@@ -319,7 +335,7 @@ impl Repo {
 
     fn keep(
         &self,
-        writing: &crate::Writing,
+        writing: &Writing,
         name: &PinName,
         cid: &Cid,
         depth: Depth,

@@ -321,6 +321,25 @@ fn who_fetches_to_pin_lets_garbage_be_collected_and_loses_nothing() {
 }
 
 #[test]
+fn what_is_added_block_by_block_is_there_when_it_is_pinned() {
+    let (elsewhere, scratch) = (Scratch::new(), Scratch::new());
+    let leaf = elsewhere.leaf("a");
+    let root = elsewhere.node(&[leaf]);
+    let place = scratch.directory.path().join("store");
+    let repo = Repo::open(&place, Vec::new(), |_| {}).unwrap();
+    let adding = repo.adding().unwrap();
+    for cid in [leaf, root] {
+        let block = elsewhere.store.get(&cid).unwrap().unwrap();
+        repo.put_block(&block, None).unwrap();
+        assert!(matches!(scratch.collect(), Err(ContentError::StoreBusy)));
+    }
+    repo.pin_added(&root, &PinName::default()).unwrap();
+    assert!(matches!(scratch.collect(), Err(ContentError::StoreBusy)));
+    drop(adding);
+    assert_eq!(scratch.collect().unwrap().kept, 2);
+}
+
+#[test]
 fn progress_is_told_block_by_block() {
     let scratch = Scratch::new();
     scratch.pin(Pin::recursive("x", scratch.node(&[scratch.leaf("a")])));
