@@ -4,6 +4,7 @@
 //! something says so. A scope does: it holds reading to one subtree, pins to one namespace, or refuses every change.
 //! Narrowed again, it is the intersection; nothing widens it.
 
+use content::pins::RUNNING;
 use content::{ContentError, IpfsPath};
 
 /// How the error starts of every call that a scope does not allow.
@@ -45,6 +46,9 @@ pub enum ScopeError {
     /// A namespace with no name.
     #[error("pins: a namespace has 1 to {MAX_NAMESPACE_BYTES} bytes and no slash")]
     Namespace,
+    /// The namespace of what running nodes hold.
+    #[error("pins: {RUNNING} is the namespace of what running nodes hold; use another")]
+    Reserved,
     /// Namespaces in namespaces whose names are too long together.
     #[error("pins: the namespaces that this is in have more than {MAX_NAMESPACE_BYTES} bytes")]
     Nested,
@@ -81,6 +85,9 @@ impl Scope {
                 Some(outer) => format!("{outer}/{pins}"),
                 None => pins.to_owned(),
             };
+            if whole == RUNNING {
+                return Err(ScopeError::Reserved);
+            }
             if whole.len() > MAX_NAMESPACE_BYTES {
                 return Err(ScopeError::Nested);
             }
@@ -191,6 +198,8 @@ mod tests {
         assert!(all.attenuate(false, "/ipns/k51", "").is_err());
         assert!(all.attenuate(false, "", "a/b").is_err());
         assert!(all.attenuate(false, "", &"n".repeat(129)).is_err());
+        let reserved = all.attenuate(false, "", RUNNING);
+        assert!(matches!(reserved, Err(ScopeError::Reserved)));
         let long = all.attenuate(false, "", &"n".repeat(100)).unwrap();
         assert!(long.attenuate(false, "", &"n".repeat(28)).is_err());
         assert!(long.attenuate(false, "", &"n".repeat(27)).is_ok());

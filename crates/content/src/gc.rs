@@ -145,12 +145,19 @@ pub fn collect(
 }
 
 /// Removes one block, unless a pin keeps it. Whether one does is found out as [`collect`] does it, so this takes as long
-/// as its first half.
+/// as its first half; one that is not there is known at once. Writers come first: there is one removal at a time, and
+/// after each a pause that is a multiple of how long it took, which counts into `patience`.
 ///
 /// Errors: [`PinError::Kept`], [`ContentError::BlockMissing`], and as [`collect`].
 pub fn remove(store: &EmbeddedStore, cid: &Cid, patience: Duration) -> Result<(), ContentError> {
-    let _alone = store.lock.collect(patience)?;
+    let missing = || ContentError::BlockMissing { cid: *cid };
     let wanted = digest(cid)?;
+    let (_, file) = store.place(cid)?;
+    // Before anybody is kept waiting for it.
+    if !store.has(cid)? {
+        return Err(missing());
+    }
+    let _alone = store.lock.remove(patience)?;
     let mut marks = Marks::new(store);
     for pin in store.pins().list()? {
         marks.pin(&pin, &mut |_| {})?;
@@ -165,9 +172,8 @@ pub fn remove(store: &EmbeddedStore, cid: &Cid, patience: Duration) -> Result<()
             .into());
         }
     }
-    let (_, file) = store.place(cid)?;
     fs::remove_file(&file).map_err(|error| match error.kind() {
-        io::ErrorKind::NotFound => ContentError::BlockMissing { cid: *cid },
+        io::ErrorKind::NotFound => missing(),
         _ => ContentError::io(&file, "removing the block")(error),
     })
 }

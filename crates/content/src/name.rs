@@ -35,5 +35,5 @@ pub use self::key::Key;
 pub use self::keys::{KeyInfo, Keys, MAX_KEY_NAME_BYTES, MAX_KEYS, SELF};
 pub use self::publish::{DEFAULT_LIFETIME, DEFAULT_TTL, PublishOptions};
 pub use self::record::{Form, MAX_RECORD_BYTES, MAX_SEQUENCE, Record};
-pub use self::records::{MAX_NAMES, Records};
+pub use self::records::{MAX_HOLDER_NAMES, MAX_NAMES, Records};
 pub use self::resolve::{MAX_FRESH, MAX_HOPS, Names, RecordSource};

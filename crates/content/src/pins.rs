@@ -9,8 +9,10 @@
 //! whole or not at all, for any number of processes at once. Names come from strangers and are never the
 //! name of a file: a file is called after the hash of name and CID, and says both inside.
 //!
+//! Names below [`RUNNING`] are those of what running nodes hold, and nobody else's.
+//!
 //! Refused: names that are too long, or that a terminal or a person could take for something else, more
-//! pins than [`MAX_PINS`], removing what is not there, and a pin whose file is not what was written.
+//! pins than [`MAX_PINS`] or for a holder [`MAX_HOLDER_PINS`], removing what is not there, and a pin whose file is not what was written.
 
 mod error;
 mod namespace;
@@ -37,6 +39,41 @@ pub const MAX_NAME_BYTES: usize = 255;
 /// The most pins in a store. All of them are read to list them and for each collection, which takes a
 /// fifth of a second for this many.
 pub const MAX_PINS: usize = 1 << 14;
+
+/// How many pins there may be in a store when a [`Namespace`], or somebody who has a capability for it, adds another:
+/// three quarters. What is beyond stays for the operator, whose commands would fail for good otherwise.
+pub const MAX_HOLDER_PINS: usize = MAX_PINS / 4 * 3;
+
+/// The pins that there is room for beyond [`MAX_PINS`], for what running nodes hold, so that nobody can keep one from
+/// starting. No more than that is in their namespace.
+const RUNNING_PINS: usize = MAX_NAMESPACE_PINS;
+
+/// The namespace of what running nodes hold. [`Repo::hold`](crate::Repo::hold) and
+/// [`Repo::let_go`](crate::Repo::let_go) alone change what is in it: a pin of anybody else there would be let go with
+/// those of the dead, and whoever could remove one could let go what a node runs from. It is listed as any other.
+pub const RUNNING: &str = "ww.running";
+
+/// For whom something is pinned, which says how much room there is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Asker {
+    /// Whoever has the machine.
+    Operator,
+    /// Whoever was given a part of it.
+    Holder,
+    /// A running node, for what it runs.
+    Node,
+}
+
+impl Asker {
+    /// How many pins there may be in all.
+    fn limit(self) -> usize {
+        match self {
+            Self::Operator => MAX_PINS,
+            Self::Holder => MAX_HOLDER_PINS,
+            Self::Node => MAX_PINS + RUNNING_PINS,
+        }
+    }
+}
 
 /// How much a pin keeps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -92,9 +129,25 @@ impl Pins {
     /// Keeps what `pin` says, from now on and after any crash. A pin of that name and CID is replaced.
     /// `writing` must have been held since the first block of the graph was put.
     ///
-    /// Errors: [`PinError::NameInvalid`], [`PinError::TooMany`], [`PinError::OtherStore`],
+    /// Errors: [`PinError::NameInvalid`], [`PinError::Reserved`], [`PinError::TooMany`], [`PinError::OtherStore`],
     /// [`ContentError::Io`], and refusals of hash and codec.
     pub fn add(&self, writing: &Writing, pin: &Pin) -> Result<(), ContentError> {
+        self.add_for(Asker::Operator, writing, pin)
+    }
+
+    /// As [`Pins::add`], with the room that there is for this one.
+    pub(crate) fn add_for(
+        &self,
+        asker: Asker,
+        writing: &Writing,
+        pin: &Pin,
+    ) -> Result<(), ContentError> {
+        check_reserved(&pin.name)?;
+        self.write(asker, writing, pin)
+    }
+
+    /// As [`Pins::add_for`], below [`RUNNING`] too.
+    fn write(&self, asker: Asker, writing: &Writing, pin: &Pin) -> Result<(), ContentError> {
         if !writing.is_of(&self.lock) {
             return Err(PinError::OtherStore.into());
         }
@@ -103,8 +156,9 @@ impl Pins {
         digest(&pin.cid)?;
         let place = self.place(&pin.name, &pin.cid);
         let failed = |error| ContentError::io(&place, "writing the pin")(error);
-        if !place.try_exists().map_err(failed)? && self.files()?.len() >= MAX_PINS {
-            return Err(PinError::TooMany { limit: MAX_PINS }.into());
+        let limit = asker.limit();
+        if !place.try_exists().map_err(failed)? && self.files()?.len() >= limit {
+            return Err(PinError::TooMany { limit }.into());
         }
         let mut incoming = tempfile::NamedTempFile::new_in(&self.incoming).map_err(failed)?;
         incoming.write_all(&record::encode(pin)?).map_err(failed)?;
@@ -120,8 +174,14 @@ impl Pins {
 
     /// Lets go of `cid` under `name`. What no other pin keeps goes with the next collection.
     ///
-    /// Errors: [`PinError::NotPinned`], and [`ContentError::Io`].
+    /// Errors: [`PinError::NotPinned`], [`PinError::Reserved`], and [`ContentError::Io`].
     pub fn remove(&self, name: &str, cid: &Cid) -> Result<(), ContentError> {
+        check_reserved(name)?;
+        self.unlink(name, cid)
+    }
+
+    /// As [`Pins::remove`], below [`RUNNING`] too.
+    fn unlink(&self, name: &str, cid: &Cid) -> Result<(), ContentError> {
         let place = self.place(name, cid);
         fs::remove_file(&place).map_err(|error| match error.kind() {
             io::ErrorKind::NotFound => PinError::NotPinned {
@@ -145,12 +205,18 @@ impl Pins {
         Ok(pins)
     }
 
-    /// The pins below `NAME/`, for somebody who is to see and change no others.
+    /// The pins below `NAME/`, for somebody who is to see and change no others, and has the room of a holder.
     ///
     /// Errors: [`PinError::NameInvalid`], also for an empty name and for one that begins or ends in a
-    /// slash or has two of them in a row.
+    /// slash or has two of them in a row, and [`PinError::Reserved`].
     pub fn namespace(&self, name: &str) -> Result<Namespace, ContentError> {
-        Namespace::new(self, name)
+        check_reserved(name)?;
+        Namespace::new(self, name, Asker::Holder)
+    }
+
+    /// The pins below [`RUNNING`].
+    pub(crate) fn running(&self) -> Result<Namespace, ContentError> {
+        Namespace::new(self, RUNNING, Asker::Node)
     }
 
     /// The files of pins. Others that lie beside them are passed over.
@@ -195,6 +261,14 @@ impl Pins {
     }
 }
 
+/// Refuses what is for running nodes.
+fn check_reserved(name: &str) -> Result<(), PinError> {
+    match name.split('/').next() {
+        Some(RUNNING) => Err(PinError::Reserved),
+        _ => Ok(()),
+    }
+}
+
 /// Refuses what a person or a terminal could take for something else than a name.
 fn check_name(name: &str) -> Result<(), PinError> {
     let invalid = |why| PinError::NameInvalid {
@@ -211,3 +285,7 @@ fn check_name(name: &str) -> Result<(), PinError> {
         Ok(())
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::panic)]
+mod tests;

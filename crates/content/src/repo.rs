@@ -2,8 +2,11 @@
 //! capabilities are faces of.
 //!
 //! What is not here is looked for with others, in the order in which they were given, verified, and kept. A path is
-//! resolved name by name. What is added stays until it is not pinned and somebody collects the garbage; adding and
-//! pinning in one go leaves the garbage collector no moment in between.
+//! resolved name by name. What is added stays until it is not pinned and somebody collects the garbage.
+//!
+//! A call that adds one block and pins it leaves the collector no moment in between. Whoever adds more than a block
+//! before it pins has to hold [`Repo::adding`] all the while, as the commands that add do; nothing here can do that for
+//! them, and what they add without it is garbage to a collector that comes before the pin.
 
 use std::ops::ControlFlow;
 use std::path::Path;
@@ -17,13 +20,13 @@ use crate::directory::{self, Entry};
 use crate::gc;
 use crate::name::{Key, Keys, Name, Names, PublishOptions, Record, RecordSource, Records};
 use crate::object::{Link, Object};
-use crate::pins::{self, Depth, Health, Namespace, Pin, Pins};
+use crate::pins::{self, Asker, Depth, Health, Namespace, Pin, Pins};
 use crate::read::{Cache, File};
 use crate::store::need;
 use crate::tree::Node;
 use crate::{
     Block, BlockStore, Codec, ContentError, ContentPath, EmbeddedStore, Event, FetchHook, IpfsPath,
-    Source, Stack,
+    Source, Stack, Writing,
 };
 
 /// What the files that are open through one repository keep of what they have read, in bytes.
@@ -32,9 +35,6 @@ const CACHE_BYTES: usize = 32 * 1024 * 1024;
 /// How long the removal of one block waits for those who are writing.
 const REMOVAL_PATIENCE: Duration = Duration::from_secs(1);
 
-/// The namespace of pins for as long as somebody runs.
-const HELD: &str = "held";
-
 /// A store and what belongs to it. Cheap to clone. Everything here may block, on the disk and on others.
 #[derive(Clone)]
 pub struct Repo {
@@ -42,6 +42,7 @@ pub struct Repo {
     store: Arc<Stack>,
     cache: Arc<Cache>,
     names: Names,
+    asker: Asker,
 }
 
 /// Under which name something is pinned.
@@ -87,6 +88,7 @@ impl Repo {
             store: Arc::new(Stack::new(embedded.clone(), sources, report)),
             embedded,
             cache: Arc::new(Cache::new(CACHE_BYTES)),
+            asker: Asker::Operator,
         })
     }
 
@@ -100,6 +102,17 @@ impl Repo {
     pub fn with_record_sources(self, sources: Vec<Arc<dyn RecordSource>>) -> Self {
         let names = self.names.with_sources(sources);
         Self { names, ..self }
+    }
+
+    /// The same repository for somebody who was given it as a capability: pins and the names of others take no more of
+    /// the room for them than [`MAX_HOLDER_PINS`](pins::MAX_HOLDER_PINS) and
+    /// [`MAX_HOLDER_NAMES`](crate::name::MAX_HOLDER_NAMES), and the rest stays for the operator.
+    pub fn for_holder(&self) -> Self {
+        Self {
+            asker: Asker::Holder,
+            names: self.names.clone().for_holder(),
+            ..self.clone()
+        }
     }
 
     /// The same repository for somebody whose blocks, added or fetched, go through what `wrap` makes of the local store.
@@ -213,6 +226,19 @@ impl Repo {
         self.embedded.has(cid)
     }
 
+    /// Keeps the collector of garbage away while somebody adds: from the first block until [`Repo::pin_added`] has
+    /// returned, or until what was added is to be garbage. Cheap to have, any number of times at once, in any number
+    /// of processes; what pins takes it too, which does not wait where it is had already.
+    ///
+    /// As long as anybody has it, `ww gc` and [`Repo::remove_block`] are refused, for everybody. So have it around work on
+    /// what is here already, such as a CAR that has come or finishing a tree, and not while a client decides when to send
+    /// more, nor while others are asked for what they have.
+    ///
+    /// Errors: as [`EmbeddedStore::writing`], which this is; it may wait for a minute.
+    pub fn adding(&self) -> Result<Writing, ContentError> {
+        self.embedded.writing()
+    }
+
     /// Keeps a block, pinned if that is asked for. Errors: what the store answers, and as [`Repo::pin`].
     pub fn put_block(&self, block: &Block, pin: Option<&PinName>) -> Result<(), ContentError> {
         let writing = self.embedded.writing()?;
@@ -266,6 +292,10 @@ impl Repo {
 
     /// Fetches everything below `cid`, unless `depth` says the block alone, and pins it.
     ///
+    /// It is fetched twice: others may take any time, and while they do garbage can be collected. Only for the second
+    /// time, when no more than a collection took in between comes from others, is the collector kept away, until the
+    /// pin is there. `progress` is told of the first time, and asked during the second too.
+    ///
     /// Errors: as [`Stack::fetch`], and [`PinError`](pins::PinError) for names.
     pub fn pin(
         &self,
@@ -274,19 +304,27 @@ impl Repo {
         name: &PinName,
         progress: &FetchHook<'_>,
     ) -> Result<Walked, ContentError> {
+        let walked = self.bring(cid, depth, progress)?;
         let writing = self.embedded.writing()?;
-        let walked = match depth {
-            Depth::Recursive => self.store.fetch(cid, &Limits::default(), progress)?,
-            Depth::Direct => {
-                let block = need(&*self.store, cid)?;
-                Walked {
-                    blocks: 1,
-                    bytes: block.bytes().len() as u64,
-                }
-            }
-        };
+        self.bring(cid, depth, &|_| progress(walked))?;
         self.keep(&writing, name, cid, depth)?;
         Ok(walked)
+    }
+
+    fn bring(
+        &self,
+        cid: &Cid,
+        depth: Depth,
+        progress: &FetchHook<'_>,
+    ) -> Result<Walked, ContentError> {
+        if depth == Depth::Recursive {
+            return self.store.fetch(cid, &Limits::default(), progress);
+        }
+        let block = need(&*self.store, cid)?;
+        Ok(Walked {
+            blocks: 1,
+            bytes: block.bytes().len() as u64,
+        })
     }
 
     /// As [`Repo::pin`], for something that is added; nobody is told how far it is.
@@ -297,7 +335,7 @@ impl Repo {
 
     fn keep(
         &self,
-        writing: &crate::Writing,
+        writing: &Writing,
         name: &PinName,
         cid: &Cid,
         depth: Depth,
@@ -309,7 +347,7 @@ impl Repo {
         };
         match self.namespace(name.namespace.as_deref())? {
             Some(namespace) => namespace.add(writing, &pin),
-            None => self.pins().add(writing, &pin),
+            None => self.pins().add_for(self.asker, writing, &pin),
         }
     }
 
@@ -353,12 +391,12 @@ impl Repo {
     }
 
     /// Keeps what is below these CIDs, as far as it is here, from the collection of garbage until the result is dropped.
-    /// `name` says for whom; it is that of a pin.
+    /// `name` says for whom; it is that of a pin. There is room for that however many pins others have.
     ///
     /// Errors: those of [`Pins::add`].
     pub fn hold(&self, name: &str, cids: &[Cid]) -> Result<Hold, ContentError> {
         let mut hold = Hold {
-            pins: self.pins().namespace(HELD)?,
+            pins: self.pins().running()?,
             held: Vec::new(),
         };
         if cids.is_empty() {
@@ -375,7 +413,7 @@ impl Repo {
 
     /// Lets go of what is held for those who have died. Errors: those of the pins.
     pub fn let_go(&self, is_alive: impl Fn(&str) -> bool) -> Result<(), ContentError> {
-        let pins = self.pins().namespace(HELD)?;
+        let pins = self.pins().running()?;
         let dead = pins.list()?.into_iter().filter(|pin| !is_alive(&pin.name));
         for pin in dead {
             match pins.remove(&pin.name, &pin.cid) {

@@ -9,13 +9,18 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::ops::ControlFlow;
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use content::dag;
 use content::gc::{self, Mode, Options, Progress, Report};
-use content::pins::{Pin, PinError};
-use content::{Block, BlockStore, Cid, Codec, ContentError, EmbeddedStore};
+use content::pins::{Depth, Pin, PinError};
+use content::{
+    Block, BlockStore, Cid, Codec, ContentError, EmbeddedStore, MemoryStore, PinName, Repo, Source,
+};
 use proptest::prelude::*;
 
 struct Scratch {
@@ -233,6 +238,105 @@ fn a_store_that_is_written_to_is_not_collected() {
         .unwrap();
     drop(writing);
     assert_eq!(collect(&other, Mode::Sweep).unwrap().kept, 1);
+}
+
+#[test]
+fn the_removal_of_a_block_that_is_not_there_waits_for_nobody() {
+    let scratch = Scratch::new();
+    let leaf = scratch.leaf("a");
+    let remove = |cid: &Cid| gc::remove(&scratch.store, cid, Duration::ZERO);
+    let absent = *Block::new(Codec::Raw, &b"absent"[..]).unwrap().cid();
+    let writing = scratch.store.writing().unwrap();
+    let refused = remove(&absent);
+    assert!(matches!(refused, Err(ContentError::BlockMissing { cid }) if cid == absent));
+    assert!(matches!(remove(&leaf), Err(ContentError::StoreBusy)));
+    drop(writing);
+    remove(&leaf).unwrap();
+    assert!(!scratch.has(&leaf));
+}
+
+/// Somebody who has blocks, and whose first answer for one of them takes so long that garbage is collected meanwhile.
+struct Slow {
+    blocks: MemoryStore,
+    last: Cid,
+    collected: AtomicBool,
+    store: EmbeddedStore,
+}
+
+impl BlockStore for Slow {
+    fn put(&self, block: &Block) -> Result<(), ContentError> {
+        self.blocks.put(block)
+    }
+
+    fn get(&self, cid: &Cid) -> Result<Option<Block>, ContentError> {
+        if *cid == self.last && !self.collected.swap(true, Ordering::Relaxed) {
+            let patient = Options {
+                patience: Duration::from_secs(1),
+                ..Options::default()
+            };
+            gc::collect(&self.store, &patient, &mut |_| {})?;
+        }
+        self.blocks.get(cid)
+    }
+
+    fn has(&self, cid: &Cid) -> Result<bool, ContentError> {
+        self.blocks.has(cid)
+    }
+}
+
+impl Source for Slow {
+    fn name(&self) -> &str {
+        "slow"
+    }
+}
+
+#[test]
+fn who_fetches_to_pin_lets_garbage_be_collected_and_loses_nothing() {
+    let elsewhere = Scratch::new();
+    let leaf = elsewhere.leaf("a");
+    let inner = elsewhere.node(&[leaf]);
+    let root = elsewhere.node(&[inner]);
+    for (depth, last) in [(Depth::Recursive, leaf), (Depth::Direct, root)] {
+        let scratch = Scratch::new();
+        let place = scratch.directory.path().join("store");
+        let slow = Arc::new(Slow {
+            blocks: MemoryStore::default(),
+            last,
+            collected: AtomicBool::new(false),
+            store: EmbeddedStore::open(&place).unwrap(),
+        });
+        for cid in [leaf, inner, root] {
+            slow.put(&elsewhere.store.get(&cid).unwrap().unwrap())
+                .unwrap();
+        }
+        // A collection that was refused would be an answer that failed.
+        let repo = Repo::open(&place, vec![slow.clone()], |_| {}).unwrap();
+        let go_on = |_| ControlFlow::Continue(());
+        repo.pin(&root, depth, &PinName::default(), &go_on).unwrap();
+        assert!(slow.collected.load(Ordering::Relaxed));
+        assert_eq!(scratch.collect().unwrap().warnings.len(), 0);
+        assert_eq!(scratch.has(&leaf), depth == Depth::Recursive);
+        assert!(scratch.has(&root));
+    }
+}
+
+#[test]
+fn what_is_added_block_by_block_is_there_when_it_is_pinned() {
+    let (elsewhere, scratch) = (Scratch::new(), Scratch::new());
+    let leaf = elsewhere.leaf("a");
+    let root = elsewhere.node(&[leaf]);
+    let place = scratch.directory.path().join("store");
+    let repo = Repo::open(&place, Vec::new(), |_| {}).unwrap();
+    let adding = repo.adding().unwrap();
+    for cid in [leaf, root] {
+        let block = elsewhere.store.get(&cid).unwrap().unwrap();
+        repo.put_block(&block, None).unwrap();
+        assert!(matches!(scratch.collect(), Err(ContentError::StoreBusy)));
+    }
+    repo.pin_added(&root, &PinName::default()).unwrap();
+    assert!(matches!(scratch.collect(), Err(ContentError::StoreBusy)));
+    drop(adding);
+    assert_eq!(scratch.collect().unwrap().kept, 2);
 }
 
 #[test]

@@ -11,8 +11,8 @@ use std::collections::BTreeSet;
 use std::fs;
 
 use content::dag::{self, Limits};
-use content::pins::{self, MAX_NAME_BYTES, MAX_NAMESPACE_PINS, Pin, PinError};
-use content::{Block, BlockStore, Cid, Codec, ContentError, EmbeddedStore};
+use content::pins::{self, MAX_NAME_BYTES, MAX_NAMESPACE_PINS, Pin, PinError, RUNNING};
+use content::{Block, BlockStore, Cid, Codec, ContentError, EmbeddedStore, PinName, Repo};
 use proptest::prelude::*;
 
 fn store() -> (tempfile::TempDir, EmbeddedStore) {
@@ -169,6 +169,63 @@ fn a_namespace_sees_and_changes_what_is_below_it_alone() {
     for name in ["", "/", "/a", "a/", "a//b", "..", "a\n"] {
         assert!(pins.namespace(name).is_err(), "{name:?}");
     }
+}
+
+#[test]
+fn what_running_nodes_hold_is_nobody_elses_to_change() {
+    let (scratch, store) = store();
+    let repo = Repo::open(&scratch.path().join("store"), Vec::new(), |_| {}).unwrap();
+    let hold = repo.hold("node", &[cid(1)]).unwrap();
+    let held = format!("{RUNNING}/node");
+    let listed = || store.pins().list().unwrap();
+    assert_eq!(listed(), [Pin::recursive(&held, cid(1))]);
+
+    let (pins, writing) = (store.pins(), store.writing().unwrap());
+    let below = format!("{RUNNING}/node/mine");
+    for name in [RUNNING, &format!("{RUNNING}/"), &held, &below] {
+        let named = PinName {
+            namespace: None,
+            name: name.to_owned(),
+        };
+        for refused in [
+            pins.add(&writing, &Pin::recursive(name, cid(1))),
+            pins.remove(name, &cid(1)),
+            pins.namespace(name).map(drop),
+            repo.unpin(&cid(1), &named),
+        ] {
+            assert!(
+                matches!(refused, Err(ContentError::Pin(PinError::Reserved))),
+                "{name}"
+            );
+        }
+    }
+    // Neither by a namespace and the rest of the name, nor by reading.
+    for (namespace, name) in [(RUNNING, "node"), (&*held, "")] {
+        let named = PinName {
+            namespace: Some(namespace.to_owned()),
+            name: name.to_owned(),
+        };
+        assert!(repo.unpin(&cid(1), &named).is_err());
+        assert!(repo.pins_in(Some(namespace)).is_err());
+    }
+    let others = [
+        Pin::recursive("held/mine", cid(1)),
+        Pin::recursive("ww.running2", cid(1)),
+    ];
+    for other in &others {
+        pins.add(&writing, other).unwrap();
+    }
+    let inner = Pin::recursive(RUNNING, cid(2));
+    pins.namespace("cell")
+        .unwrap()
+        .add(&writing, &inner)
+        .unwrap();
+    repo.let_go(|name| name == "node").unwrap();
+    assert_eq!(listed().len(), 4);
+    repo.let_go(|_| false).unwrap();
+    assert_eq!(listed().len(), 3);
+    drop(hold);
+    assert_eq!(listed().len(), 3);
 }
 
 #[test]

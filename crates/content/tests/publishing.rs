@@ -17,8 +17,8 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
 use content::name::{
-    Form, Key, Keys, MAX_HOPS, MAX_NAMES, Name, NameError, Names, PublishOptions, Record,
-    RecordSource, Records,
+    Form, Key, Keys, MAX_HOLDER_NAMES, MAX_HOPS, MAX_NAMES, Name, NameError, Names, PublishOptions,
+    Record, RecordSource, Records,
 };
 use content::{Block, Codec, ContentError, ContentPath, Repo};
 use proptest::prelude::*;
@@ -371,6 +371,30 @@ fn strangers_cannot_use_up_the_room_for_our_own_names() {
         .unwrap();
     let next = record(1, CONTENT, 7, 1, HOUR);
     names.put(&key(1).name(), next.bytes()).unwrap();
+}
+
+#[test]
+fn who_has_a_capability_cannot_use_up_the_room_for_the_names_of_others() {
+    let (scratch, names) = scratch();
+    for number in 0..MAX_HOLDER_NAMES {
+        fs::write(scratch.path().join("names").join(number.to_string()), "").unwrap();
+    }
+    let told = Arc::new(Told::default());
+    let names = names.with_sources(vec![told.clone()]);
+    let holder = names.clone().for_holder();
+    let stranger = record(2, CONTENT, 1, 1, HOUR);
+    told.tell(&stranger);
+    for refused in [
+        refused(holder.put(&key(2).name(), stranger.bytes())),
+        refused(holder.resolve(&key(2).name())),
+    ] {
+        let limit = MAX_HOLDER_NAMES;
+        assert!(matches!(refused, NameError::TooManyNames { limit: at, .. } if at == limit));
+    }
+    names.resolve(&key(2).name()).unwrap();
+    // What is known already may change.
+    let next = record(2, CONTENT, 2, 1, HOUR);
+    holder.put(&key(2).name(), next.bytes()).unwrap();
 }
 
 #[test]

@@ -15,6 +15,10 @@ use crate::ContentError;
 /// rolled back, and whoever can invent names could have any forgotten.
 pub const MAX_NAMES: usize = 1 << 14;
 
+/// How many names there may be when somebody who has a capability for the store brings another: three quarters, so that
+/// records under invented names cannot keep the operator from following new ones.
+pub const MAX_HOLDER_NAMES: usize = MAX_NAMES / 4 * 3;
+
 /// The names that there is room for beyond those, for keys that are or were here, so that strangers cannot keep us
 /// from publishing.
 const OWN_NAMES: usize = 1 << 10;
@@ -53,10 +57,16 @@ impl Records {
     /// Errors: [`NameError::RolledBack`] if its sequence is lower than one that was seen, [`NameError::TooManyNames`],
     /// and as [`Records::best`].
     pub fn keep(&self, record: &Record) -> Result<Record, ContentError> {
-        self.keep_at(record, SystemTime::now())
+        self.keep_at(record, MAX_NAMES, SystemTime::now())
     }
 
-    pub(super) fn keep_at(&self, record: &Record, now: SystemTime) -> Result<Record, ContentError> {
+    /// As [`Records::keep`], where a name that is new must be among the first `limit`.
+    pub(super) fn keep_at(
+        &self,
+        record: &Record,
+        limit: usize,
+        now: SystemTime,
+    ) -> Result<Record, ContentError> {
         let held = self.directory.lock()?;
         let name = record.name();
         let kept = self.best(name)?;
@@ -76,7 +86,7 @@ impl Records {
                 return Ok(kept);
             }
         } else {
-            self.check_room(MAX_NAMES)?;
+            self.check_room(limit)?;
         }
         self.write(&held, record)
     }

@@ -7,7 +7,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use super::records::Kept;
+use super::records::{Kept, MAX_HOLDER_NAMES, MAX_NAMES};
 use super::{Keys, Name, NameError, Record, Records};
 use crate::{ContentError, ContentPath, IpfsPath};
 
@@ -30,6 +30,8 @@ pub struct Names {
     keys: Keys,
     records: Arc<Records>,
     sources: Arc<[Arc<dyn RecordSource>]>,
+    /// How many names there may be for another to be kept.
+    limit: usize,
 }
 
 impl Names {
@@ -39,6 +41,7 @@ impl Names {
             keys,
             records: Arc::new(records),
             sources: Arc::new([]),
+            limit: MAX_NAMES,
         }
     }
 
@@ -54,6 +57,15 @@ impl Names {
     pub fn with_self(self, key: super::Key) -> Self {
         Self {
             keys: self.keys.with_self(key),
+            ..self
+        }
+    }
+
+    /// The same names for somebody who was given them as a capability: what is put or resolved by them takes no more
+    /// than [`MAX_HOLDER_NAMES`] of the room.
+    pub fn for_holder(self) -> Self {
+        Self {
+            limit: MAX_HOLDER_NAMES,
             ..self
         }
     }
@@ -136,7 +148,7 @@ impl Names {
     fn put_at(&self, name: &Name, record: &[u8], now: SystemTime) -> Result<Record, ContentError> {
         let record = Record::verify(name, record)?;
         // Kept first: one that has expired still says that older ones do not hold.
-        let best = self.records.keep_at(&record, now)?;
+        let best = self.records.keep_at(&record, self.limit, now)?;
         record.check_live(now)?;
         Ok(best)
     }

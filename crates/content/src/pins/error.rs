@@ -16,6 +16,12 @@ pub enum PinError {
         /// What is wrong with it.
         why: &'static str,
     },
+    /// A name that is for what running nodes hold.
+    #[error(
+        "pins below `{}` are those of running nodes, and change with them; use another name",
+        super::RUNNING
+    )]
+    Reserved,
     /// There is no such pin.
     #[error("{cid} is not pinned under the name {name:?}; list the pins to see what is")]
     NotPinned {

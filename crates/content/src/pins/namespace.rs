@@ -2,7 +2,7 @@
 
 use cid::Cid;
 
-use super::{Pin, PinError, Pins, check_name};
+use super::{Asker, Pin, PinError, Pins, check_name};
 use crate::ContentError;
 use crate::store::Writing;
 
@@ -16,10 +16,11 @@ pub struct Namespace {
     pins: Pins,
     /// With its slash.
     prefix: String,
+    asker: Asker,
 }
 
 impl Namespace {
-    pub(super) fn new(pins: &Pins, name: &str) -> Result<Self, ContentError> {
+    pub(super) fn new(pins: &Pins, name: &str, asker: Asker) -> Result<Self, ContentError> {
         check_name(name)?;
         if name.split('/').any(str::is_empty) {
             let (name, why) = (name.into(), "a part of a namespace is empty");
@@ -28,10 +29,12 @@ impl Namespace {
         Ok(Self {
             pins: pins.clone(),
             prefix: format!("{name}/"),
+            asker,
         })
     }
 
-    /// As [`Pins::add`]. Errors: those, and [`PinError::TooMany`] beyond [`MAX_NAMESPACE_PINS`].
+    /// As [`Pins::add`]. Errors: those, and [`PinError::TooMany`] beyond [`MAX_NAMESPACE_PINS`] here
+    /// and [`MAX_HOLDER_PINS`](super::MAX_HOLDER_PINS) in the store.
     pub fn add(&self, writing: &Writing, pin: &Pin) -> Result<(), ContentError> {
         let pin = Pin {
             name: self.full(&pin.name)?,
@@ -44,12 +47,12 @@ impl Namespace {
         if others.count() >= limit {
             return Err(PinError::TooMany { limit }.into());
         }
-        self.pins.add(writing, &pin)
+        self.pins.write(self.asker, writing, &pin)
     }
 
     /// As [`Pins::remove`].
     pub fn remove(&self, name: &str, cid: &Cid) -> Result<(), ContentError> {
-        self.pins.remove(&self.full(name)?, cid)
+        self.pins.unlink(&self.full(name)?, cid)
     }
 
     /// As [`Pins::list`], without the prefix.
