@@ -18,5 +18,5 @@ mod read;
 mod write;
 
 pub use self::error::CarError;
-pub use self::read::{Imported, MAX_HEADER_BYTES, Reader, import};
+pub use self::read::{Imported, MAX_HEADER_BYTES, MAX_ROOTS, Reader, import};
 pub use self::write::{Export, Writer, export};

@@ -4,24 +4,28 @@
 //! blocks that hold the wanted bytes and reads no others. Every block is verified, and so is the shape:
 //! what lies below a link must be a file of exactly the size that the link's node gives it, whatever the
 //! nesting. What was read is kept, verified, in a [`Cache`] of bounded size, so that small reads one after
-//! the other do not hash a block again; files that are open at once can share one.
+//! the other do not hash a block again; files that are open at once can share one. An open file holds no
+//! block itself: however many are open, they take the memory of their caches, and of the reads under way.
 //!
 //! Refused: directories and links, files beyond [`MAX_TOTAL_BYTES`], sizes that do not agree, and nesting
 //! beyond [`MAX_DEPTH`]. Nothing recurses. A file of very small or empty parts is no way to keep us busy:
-//! a call reads at most [`MAX_BLOCKS_A_READ`] blocks and gives fewer bytes instead.
+//! a call looks at no further part after [`MAX_STEPS_A_READ`] blocks, read or cached, each counted as often
+//! as it is come to, and gives fewer bytes instead. A call that must not wait ends after
+//! [`MAX_STEPS_AT_ONCE`].
 
 mod cache;
+mod way;
 
 use std::fmt;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::sync::Arc;
 
-use bytes::Bytes;
 use cid::Cid;
 
 pub use self::cache::Cache;
 
 use self::cache::FileNode;
+use self::way::{Nodes, Way};
 use crate::store::need;
 use crate::tree::{MAX_TOTAL_BYTES, TreeError};
 use crate::{BlockStore, ContentError};
@@ -29,9 +33,17 @@ use crate::{BlockStore, ContentError};
 /// The most nodes above a block of a file. A file of the largest size in chunks of 8 KiB with two links to
 /// a node has 20.
 pub const MAX_DEPTH: usize = 64;
-/// The most blocks that one call reads before it gives what it has. In chunks of Kubo's size this many
-/// hold 256 MiB, in the smallest that anybody writes (a few KiB) still some MiB.
-pub const MAX_BLOCKS_A_READ: usize = 1024;
+/// After how many blocks a call gives what it has, if that is anything; the first bytes take at most
+/// [`MAX_DEPTH`] + 1. In chunks of Kubo's size this many hold 256 MiB, in the smallest that anybody writes
+/// (a few KiB) still some MiB.
+pub const MAX_STEPS_A_READ: usize = 1024;
+/// As [`MAX_STEPS_A_READ`], for a call that reads the cache alone, on a thread that has other things to do:
+/// some tens of microseconds, and in chunks of 4 KiB still 200 KiB.
+pub const MAX_STEPS_AT_ONCE: usize = 64;
+/// How many nodes a call holds on the way to its bytes, so that it need not come from the root for each
+/// part: the whole way in every file of Kubo's shape up to 1 TiB. Not all of a way of [`MAX_DEPTH`], since
+/// each node may be one of the largest blocks.
+const MAX_HELD: usize = 4;
 /// How much the cache of a file that was opened without one keeps, in bytes: two of the largest blocks.
 const OWN_CACHE_BYTES: usize = 2 * crate::MAX_BLOCK_BYTES;
 
@@ -40,7 +52,8 @@ const OWN_CACHE_BYTES: usize = 2 * crate::MAX_BLOCK_BYTES;
 pub struct File {
     store: Arc<dyn BlockStore>,
     cache: Arc<Cache>,
-    root: Arc<FileNode>,
+    cid: Cid,
+    bytes: u64,
 }
 
 impl File {
@@ -52,20 +65,27 @@ impl File {
         Self::open_with(store, Arc::new(Cache::new(OWN_CACHE_BYTES)), cid)
     }
 
-    /// As [`File::open`], with a cache that other files may share.
+    /// As [`File::open`], with a cache that other files may share. Reads nothing if its first block is in
+    /// there.
     pub fn open_with(
         store: Arc<dyn BlockStore>,
         cache: Arc<Cache>,
         cid: &Cid,
     ) -> Result<Self, ContentError> {
         let root = load(&*store, &cache, cid)?.ok_or(ContentError::NotAFile { cid: *cid })?;
-        if root.bytes() > MAX_TOTAL_BYTES {
+        let bytes = root.bytes();
+        if bytes > MAX_TOTAL_BYTES {
             return Err(TreeError::TooManyBytes {
                 limit: MAX_TOTAL_BYTES,
             }
             .into());
         }
-        Ok(Self { store, cache, root })
+        Ok(Self {
+            store,
+            cache,
+            cid: *cid,
+            bytes,
+        })
     }
 
     /// As [`File::open_with`], for a file that was listed with that many bytes: one of another size is
@@ -77,40 +97,42 @@ impl File {
         listed: u64,
     ) -> Result<Self, ContentError> {
         let file = Self::open_with(store, cache, cid)?;
-        file.root.expect(listed)?;
+        let found = file.bytes;
+        if found != listed {
+            return Err(ContentError::SizeDiffers {
+                cid: *cid,
+                listed,
+                found,
+            });
+        }
         Ok(file)
     }
 
     /// Its name.
     pub fn cid(&self) -> &Cid {
-        self.root.cid()
+        &self.cid
     }
 
     /// Its size in bytes.
     pub fn bytes(&self) -> u64 {
-        self.root.bytes()
+        self.bytes
     }
 
     /// Fills the front of `buffer` with what stands at `offset` and returns how many bytes that are: 0 only
     /// at the end or for an empty buffer, and fewer than asked for before the end, see
-    /// [`MAX_BLOCKS_A_READ`]. On an error, what is in `buffer` means nothing.
+    /// [`MAX_STEPS_A_READ`]. On an error, what is in `buffer` means nothing.
     ///
     /// Errors: [`ContentError::BlockMissing`], [`ContentError::SizeDiffers`], and the refusals of content.
     pub fn read_at(&self, offset: u64, buffer: &mut [u8]) -> Result<usize, ContentError> {
-        let (mut filled, mut blocks) = (0, 0);
-        while let Some(free) = buffer.get_mut(filled..).filter(|free| !free.is_empty()) {
-            let at = offset.saturating_add(filled as u64);
-            if at >= self.bytes() || (filled > 0 && blocks >= MAX_BLOCKS_A_READ) {
-                break;
-            }
-            let piece = self.piece(at, &mut blocks)?;
-            let count = piece.len().min(free.len());
-            if let (Some(to), Some(from)) = (free.get_mut(..count), piece.get(..count)) {
-                to.copy_from_slice(from);
-            }
-            filled = filled.saturating_add(count);
-        }
-        Ok(filled)
+        let node = |cid: &Cid, bytes| {
+            let node = load(&*self.store, &self.cache, cid)?.ok_or(ContentError::Malformed {
+                cid: *cid,
+                why: "it is part of a file and is no file",
+            })?;
+            node.expect(bytes)?;
+            Ok(Some(node))
+        };
+        self.fill(offset, buffer, &mut Way::new(MAX_STEPS_A_READ, node))
     }
 
     /// Fills `buffer` with what stands at `offset`. [`ContentError::Read`] if the file ends before. Errors: as
@@ -131,40 +153,17 @@ impl File {
         Ok(())
     }
 
-    /// As [`File::read_at`], as far as the cache has the bytes: `None` if it has not even the first. Reads
-    /// no store, so it does not block.
+    /// As [`File::read_at`], as far as the cache has the bytes, and with fewer of them, see
+    /// [`MAX_STEPS_AT_ONCE`]: `None` if it has not even the first. Reads no store, so it does not block.
     pub fn read_cached(&self, offset: u64, buffer: &mut [u8]) -> Option<usize> {
-        let mut filled = 0;
-        while let Some(free) = buffer.get_mut(filled..).filter(|free| !free.is_empty()) {
-            let at = offset.saturating_add(filled as u64);
-            if at >= self.bytes() {
-                break;
-            }
-            let Some(piece) = self.cached(at) else {
-                return (filled > 0).then_some(filled);
-            };
-            let count = piece.len().min(free.len());
-            if let (Some(to), Some(from)) = (free.get_mut(..count), piece.get(..count)) {
-                to.copy_from_slice(from);
-            }
-            filled = filled.saturating_add(count);
-        }
-        Some(filled)
-    }
-
-    /// As [`File::piece`], from the cache alone.
-    fn cached(&self, at: u64) -> Option<Bytes> {
-        let (mut node, mut at) = (self.root.clone(), at);
-        for _ in 0..=MAX_DEPTH {
-            let (part, before) = match node.find(at) {
-                cache::Found::Inline(bytes) => return Some(bytes),
-                cache::Found::Part { part, before } => (part, before),
-            };
-            let below = self.cache.get(&part.cid)?;
-            below.expect(part.bytes).ok()?;
-            (node, at) = (below, at.saturating_sub(before));
-        }
-        None
+        let is_nothing_asked = buffer.is_empty() || offset >= self.bytes;
+        // What is wrong with the file is for a read that may fail to say.
+        let node = |cid: &Cid, bytes| {
+            let node = self.cache.get(cid);
+            Ok(node.filter(|node| node.expect(bytes).is_ok()))
+        };
+        let filled = self.fill(offset, buffer, &mut Way::new(MAX_STEPS_AT_ONCE, node));
+        filled.ok().filter(|read| *read > 0 || is_nothing_asked)
     }
 
     /// A reader that begins at the front.
@@ -175,31 +174,29 @@ impl File {
         }
     }
 
-    /// The bytes from `at`, which lies before the end, to the end of the block that holds them.
-    fn piece(&self, at: u64, blocks: &mut usize) -> Result<Bytes, ContentError> {
-        let (mut node, mut at) = (self.root.clone(), at);
-        for _ in 0..=MAX_DEPTH {
-            let (part, before) = match node.find(at) {
-                cache::Found::Inline(bytes) => return Ok(bytes),
-                cache::Found::Part { part, before } => (part, before),
+    /// Fills the front of `buffer` until it is full, the file ends, or the way does.
+    fn fill<N: Nodes>(
+        &self,
+        offset: u64,
+        buffer: &mut [u8],
+        way: &mut Way<N>,
+    ) -> Result<usize, ContentError> {
+        let mut filled = 0;
+        while let Some(free) = buffer.get_mut(filled..).filter(|free| !free.is_empty()) {
+            let at = offset.saturating_add(filled as u64);
+            if at >= self.bytes || (filled > 0 && way.is_over()) {
+                break;
+            }
+            let Some(piece) = way.piece(self, at)? else {
+                break;
             };
-            let below = match self.cache.get(&part.cid) {
-                Some(below) => below,
-                None => {
-                    *blocks = blocks.saturating_add(1);
-                    load(&*self.store, &self.cache, &part.cid)?.ok_or(ContentError::Malformed {
-                        cid: part.cid,
-                        why: "it is part of a file and is no file",
-                    })?
-                }
-            };
-            below.expect(part.bytes)?;
-            (node, at) = (below, at.saturating_sub(before));
+            let count = piece.len().min(free.len());
+            if let (Some(to), Some(from)) = (free.get_mut(..count), piece.get(..count)) {
+                to.copy_from_slice(from);
+            }
+            filled = filled.saturating_add(count);
         }
-        Err(ContentError::Malformed {
-            cid: *self.cid(),
-            why: "it is a file of too many levels",
-        })
+        Ok(filled)
     }
 }
 
@@ -212,17 +209,17 @@ impl fmt::Debug for File {
     }
 }
 
-/// Reads, verifies and keeps one node of a file; `None` if it is something else.
+/// One node of a file, from the cache or read, verified and kept there; `None` if it is something else.
 fn load(
     store: &dyn BlockStore,
     cache: &Cache,
     cid: &Cid,
 ) -> Result<Option<Arc<FileNode>>, ContentError> {
-    let node = FileNode::of(&need(store, cid)?)?.map(Arc::new);
-    if let Some(node) = &node {
-        cache.keep(node.clone());
+    if let Some(node) = cache.get(cid) {
+        return Ok(Some(node));
     }
-    Ok(node)
+    let node = FileNode::of(&need(store, cid)?)?;
+    Ok(node.map(|node| cache.keep(node)))
 }
 
 /// A place in a file. Errors of content come as [`io::Error`]s with the [`ContentError`] inside.
@@ -452,8 +449,89 @@ mod tests {
         let file = File::open(store.clone(), &node(&*store, &parts).cid).unwrap();
         let mut buffer = vec![0; 4 * 4096];
         store.reads();
-        assert_eq!(file.read_at(0, &mut buffer).unwrap(), 4 * MAX_BLOCKS_A_READ);
-        assert_eq!(store.reads(), MAX_BLOCKS_A_READ);
+        let leaves = MAX_STEPS_A_READ - 1;
+        assert_eq!(file.read_at(0, &mut buffer).unwrap(), 4 * leaves);
+        assert_eq!(store.reads(), leaves);
+    }
+
+    /// Forwards to a cache, and counts the nodes that are come to.
+    fn steps(file: &File, buffer: &mut [u8], max_steps: usize) -> (usize, usize) {
+        let steps = AtomicUsize::new(0);
+        let node = |cid: &Cid, _| {
+            steps.fetch_add(1, Ordering::Relaxed);
+            Ok(file.cache.get(cid))
+        };
+        let read = file.fill(0, buffer, &mut Way::new(max_steps, node));
+        (read.unwrap(), steps.into_inner())
+    }
+
+    #[test]
+    fn shared_blocks_that_unfold_to_millions_of_steps_are_given_a_few_at_a_time() {
+        let store = Arc::new(Counting::default());
+        let mut below = leaf(&*store, b"x");
+        for _ in 0..60 {
+            below = node(&*store, &[below]);
+        }
+        let many = node(&*store, &vec![below; 8000]);
+        let root = node(&*store, &vec![many; 30]);
+        let file = File::open(store.clone(), &root.cid).unwrap();
+        assert_eq!(file.bytes(), 240_000);
+        let mut buffer = vec![0; 64 * 1024];
+        let read = file.read_at(0, &mut buffer).unwrap();
+        // 63 steps to the first byte, and 61 to each further one.
+        assert_eq!(read, 1 + (MAX_STEPS_A_READ - 63).div_ceil(61));
+        assert!(buffer[..read].iter().all(|byte| *byte == b'x'));
+        store.reads();
+        assert_eq!(file.read_cached(0, &mut buffer), Some(2));
+        assert_eq!(store.reads(), 0);
+        for max_steps in [MAX_STEPS_AT_ONCE, MAX_STEPS_A_READ] {
+            let (read, steps) = steps(&file, &mut buffer, max_steps);
+            assert!(read > 0);
+            assert!(steps <= max_steps + MAX_DEPTH + 1, "{steps}");
+        }
+    }
+
+    #[test]
+    fn pieces_that_lie_side_by_side_are_one_step_apart() {
+        let store = Arc::new(MemoryStore::default());
+        let leaves: Vec<_> = (0..40_u8).map(|n| leaf(&*store, &[n])).collect();
+        let middle = node(&*store, &[node(&*store, &leaves)]);
+        let file = File::open(store.clone(), &middle.cid).unwrap();
+        let mut buffer = [0; 40];
+        assert_eq!(file.read_at(0, &mut buffer).unwrap(), 40);
+        assert!(buffer.iter().copied().eq(0..40));
+        assert_eq!(steps(&file, &mut buffer, usize::MAX), (40, 42));
+        assert_eq!(file.read_cached(0, &mut buffer), Some(40));
+    }
+
+    #[test]
+    fn open_files_hold_no_block_of_their_own() {
+        let store = Arc::new(Counting::default());
+        let root = node(&*store, &vec![leaf(&*store, b"x"); 8000]).cid;
+        let cache = Arc::new(Cache::new(OWN_CACHE_BYTES));
+        let files: Vec<_> = (0..60)
+            .map(|_| File::open_with(store.clone(), cache.clone(), &root).unwrap())
+            .collect();
+        assert_eq!(store.reads(), 1);
+        let kept = cache.get(&root).unwrap();
+        // This one and the cache's.
+        assert_eq!(Arc::strong_count(&kept), 2);
+        drop(files);
+    }
+
+    #[test]
+    fn a_read_holds_few_of_the_nodes_on_its_way() {
+        let store = Arc::new(MemoryStore::default());
+        let mut deep = leaf(&*store, b"xy");
+        for _ in 0..MAX_DEPTH {
+            deep = node(&*store, &[deep]);
+        }
+        let file = File::open(store, &deep.cid).unwrap();
+        file.read_at(0, &mut [0; 2]).unwrap();
+        let mut way = Way::new(usize::MAX, |cid: &Cid, _| Ok(file.cache.get(cid)));
+        assert_eq!(&way.piece(&file, 0).unwrap().unwrap()[..], b"xy");
+        assert_eq!(way.held(), MAX_HELD);
+        assert_eq!(&way.piece(&file, 1).unwrap().unwrap()[..], b"y");
     }
 
     #[test]
@@ -461,7 +539,7 @@ mod tests {
         let store = Arc::new(Counting::default());
         let cid = digits(&*store).cid;
         let shared = Arc::new(Cache::new(OWN_CACHE_BYTES));
-        for reads in [7, 1] {
+        for reads in [7, 0] {
             let file = File::open_with(store.clone(), shared.clone(), &cid).unwrap();
             let mut all = [0; 10];
             file.read_at(0, &mut all).unwrap();

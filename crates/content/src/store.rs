@@ -38,6 +38,12 @@ pub trait BlockStore: Send + Sync {
 
     /// Whether something is kept under `cid`'s hash; it is not read, so it may turn out corrupt.
     fn has(&self, cid: &Cid) -> Result<bool, ContentError>;
+
+    /// As [`BlockStore::has`], where no other place is asked that blocks could be got from. Default: there is
+    /// no other place.
+    fn has_here(&self, cid: &Cid) -> Result<bool, ContentError> {
+        self.has(cid)
+    }
 }
 
 /// Refuses names that what comes under them could not be checked against, before anybody is asked.

@@ -19,6 +19,7 @@ use self::shard::{FAN_OUT, MURMUR3};
 pub(crate) use self::shard::{LEVELS, Place, Shard, Slot, hash as name_hash, slot_of};
 use self::wire::{Field, Malformed, Reader};
 
+use crate::block::digest;
 use crate::tree::name_fault;
 use crate::{Block, CidVersion, Codec, ContentError};
 
@@ -33,6 +34,10 @@ mod kind {
 
 /// The longest link target that is read, in bytes: what Linux allows for a path.
 const MAX_TARGET_BYTES: usize = 4095;
+
+/// The most parts of one node of a file. Kubo writes 174 or 1024, others up to some thousands; a block has
+/// room for some fifty thousand honest ones, whose index would then take many times what honest nodes take.
+const MAX_PARTS: usize = 8192;
 
 /// What a block is.
 #[derive(Debug, PartialEq, Eq)]
@@ -309,8 +314,14 @@ fn interpret(block: &Bytes, data: Data<'_>, links: Vec<PbLink<'_>>) -> Result<Un
 }
 
 fn file(block: &Bytes, data: Data<'_>, links: Vec<PbLink<'_>>) -> Result<UnixFs, Malformed> {
+    if links.len() > MAX_PARTS {
+        return Err(Malformed("it is a file of too many parts in one node"));
+    }
     if data.part_bytes.len() != links.len() {
         return Err(Malformed("it has fewer sizes than links"));
+    }
+    if !links.iter().all(|link| may_be_part(&link.cid)) {
+        return Err(Malformed("a part of it can be no part of a file"));
     }
     let total = data
         .part_bytes
@@ -335,6 +346,11 @@ fn file(block: &Bytes, data: Data<'_>, links: Vec<PbLink<'_>>) -> Result<UnixFs,
         parts,
         bytes: total,
     })
+}
+
+/// Whether a block of this name could be part of a file.
+fn may_be_part(cid: &Cid) -> bool {
+    matches!(Codec::of(cid), Ok(Codec::Raw | Codec::DagPb)) && digest(cid).is_ok()
 }
 
 fn directory(links: Vec<PbLink<'_>>) -> Result<UnixFs, Malformed> {
@@ -484,6 +500,45 @@ mod tests {
                 "{taken:?} {links:?}"
             );
         }
+    }
+
+    fn file_of(cids: &[Cid]) -> Result<UnixFs, ContentError> {
+        let parts = cids.iter().map(|cid| Stored {
+            cid: *cid,
+            file_bytes: 0,
+            dag_bytes: 0,
+        });
+        let (block, _) = file_block(&parts.collect::<Vec<_>>()).unwrap();
+        UnixFs::decode(&block)
+    }
+
+    #[test]
+    fn files_of_parts_that_no_block_can_be_are_refused() {
+        let raw = stored(1, 0).cid;
+        let node = Cid::new_v1(Codec::DagPb.code(), *raw.hash());
+        assert!(file_of(&[raw, node, Cid::new_v0(*raw.hash()).unwrap()]).is_ok());
+        let identity = cid::multihash::Multihash::wrap(0, b"").unwrap();
+        for cid in [
+            Cid::new_v1(Codec::Raw.code(), identity),
+            Cid::new_v1(Codec::Raw.code(), raw.hash().truncate(16)),
+            Cid::new_v1(Codec::DagCbor.code(), *raw.hash()),
+            Cid::new_v1(Codec::DagJson.code(), *raw.hash()),
+            Cid::new_v1(0x72, *raw.hash()),
+        ] {
+            let refused = file_of(&[raw, cid]);
+            assert!(
+                matches!(refused, Err(ContentError::Malformed { .. })),
+                "{cid}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_node_of_a_file_has_no_more_parts_than_the_limit() {
+        let raw = stored(1, 0).cid;
+        assert!(file_of(&[raw; MAX_PARTS]).is_ok());
+        let refused = file_of(&[raw; MAX_PARTS + 1]);
+        assert!(matches!(refused, Err(ContentError::Malformed { .. })));
     }
 
     #[test]

@@ -12,7 +12,7 @@
 
 use std::io::{self, Read};
 
-use content::car::{self, CarError, Reader, Writer};
+use content::car::{self, CarError, MAX_ROOTS, Reader, Writer};
 use content::dag::{self, DagError, Limits};
 use content::{Block, BlockStore, Cid, Codec, ContentError, MAX_BLOCK_BYTES, MemoryStore};
 use proptest::prelude::*;
@@ -206,6 +206,68 @@ fn lengths_headers_and_versions_are_bounded_and_named() {
     assert!(matches!(with(&[]), CarError::RootMissing { .. }));
 }
 
+/// A file of nothing but its header.
+fn naming(roots: &[Cid]) -> Vec<u8> {
+    let mut cbor = vec![0xa2];
+    cbor.extend_from_slice(b"\x65roots\x99");
+    cbor.extend_from_slice(&u16::try_from(roots.len()).unwrap().to_be_bytes());
+    for root in roots {
+        cbor.extend_from_slice(&[0xd8, 0x2a, 0x58, 37, 0]);
+        cbor.extend_from_slice(&root.to_bytes());
+    }
+    cbor.extend_from_slice(b"\x67version\x01");
+    let length = [cbor.len() as u8 | 0x80, (cbor.len() >> 7) as u8];
+    [&length, &cbor[..]].concat()
+}
+
+#[test]
+fn headers_of_too_many_roots_are_refused() {
+    let root = graph().1;
+    let refused = refusal(&naming(&[root; 350]));
+    assert!(matches!(
+        refused,
+        CarError::TooManyRoots {
+            roots: 350,
+            limit: MAX_ROOTS
+        }
+    ));
+}
+
+#[test]
+fn a_root_is_in_the_file_or_here_and_nobody_else_is_asked_for_it() {
+    /// Has all that [`graph`] has, but here nothing but what is put.
+    struct Elsewhere(MemoryStore);
+    impl BlockStore for Elsewhere {
+        fn put(&self, block: &Block) -> Result<(), ContentError> {
+            self.0.put(block)
+        }
+        fn get(&self, _: &Cid) -> Result<Option<Block>, ContentError> {
+            panic!("it was asked for a block")
+        }
+        fn has(&self, _: &Cid) -> Result<bool, ContentError> {
+            panic!("it was asked what others have")
+        }
+        fn has_here(&self, cid: &Cid) -> Result<bool, ContentError> {
+            self.0.has(cid)
+        }
+    }
+
+    let (known, root) = graph();
+    let mut header = Writer::new(Vec::new(), &[root]).unwrap().finish().unwrap();
+    let import = |store: &dyn BlockStore, file: &[u8]| {
+        car::import(store, &mut { file }, &Limits::default()).map(|imported| imported.roots)
+    };
+    let store = Elsewhere(MemoryStore::default());
+    let refused = import(&store, &header);
+    assert!(matches!(
+        refused,
+        Err(ContentError::Car(CarError::RootMissing { cid })) if cid == root
+    ));
+    assert_eq!(import(&Elsewhere(known), &header).unwrap(), [root]);
+    header = unhex(KUBO);
+    assert_eq!(import(&store, &header).unwrap(), [root]);
+}
+
 #[test]
 fn version_two_headers_that_point_elsewhere_are_refused() {
     let mut file = [unhex(V2_BEFORE), unhex(KUBO)].concat();
@@ -300,10 +362,11 @@ fn a_file_without_roots_or_with_too_many_is_not_written() {
         Err(ContentError::Car(CarError::NoRoots))
     ));
     let cid = *Block::new(Codec::Raw, &b"x"[..]).unwrap().cid();
-    let refused = Writer::new(Vec::new(), &vec![cid; 4000]);
+    assert!(Writer::new(Vec::new(), &[cid; MAX_ROOTS]).is_ok());
+    let refused = Writer::new(Vec::new(), &[cid; MAX_ROOTS + 1]);
     assert!(matches!(
         refused,
-        Err(ContentError::Car(CarError::HeaderTooBig { .. }))
+        Err(ContentError::Car(CarError::TooManyRoots { roots, .. })) if roots == MAX_ROOTS + 1
     ));
 }
 

@@ -8,7 +8,8 @@ use schema::ipfs_capnp::{link, object as face};
 
 use super::{Desk, cid, failed};
 
-/// The most links of a node that is given in one message. A block has room for some fifty thousand.
+/// The most links of a node that is given in one message. A block has room for some fifty thousand under
+/// whole sha2-256, the only names of blocks that are stored; under shorter names for some 260,000.
 const MAX_LINKS: u32 = 1 << 16;
 
 pub struct Object(pub Rc<Desk>);

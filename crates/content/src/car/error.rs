@@ -2,6 +2,8 @@
 
 use cid::Cid;
 
+use super::MAX_ROOTS;
+
 /// Why a CAR file was refused.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -55,7 +57,15 @@ pub enum CarError {
         /// Blocks before the cut.
         blocks: u64,
     },
-    /// A root is neither in the file nor in the store.
+    /// More roots than any file is read or written with.
+    #[error("the CAR file names {roots} roots, over the limit of {limit}; split it")]
+    TooManyRoots {
+        /// How many it names.
+        roots: usize,
+        /// The limit.
+        limit: usize,
+    },
+    /// A root is neither in the file nor kept on this machine.
     #[error("the CAR file names {cid} as a root and does not hold it")]
     RootMissing {
         /// The root.
@@ -73,4 +83,11 @@ pub enum CarError {
         /// The limit in bytes.
         limit: u64,
     },
+}
+
+impl CarError {
+    pub(super) fn too_many_roots(roots: usize) -> Self {
+        let limit = MAX_ROOTS;
+        Self::TooManyRoots { roots, limit }
+    }
 }

@@ -1,5 +1,6 @@
 //! Reading CAR files from a stream.
 
+use std::collections::HashSet;
 use std::io::{self, BufReader, Read, Take};
 
 use bytes::Bytes;
@@ -10,8 +11,13 @@ use super::CarError;
 use crate::dag::{self, Limits};
 use crate::{Block, BlockStore, Codec, ContentError, MAX_BLOCK_BYTES};
 
-/// The longest header that is read or written, in bytes: that of some 3,000 roots.
-pub const MAX_HEADER_BYTES: u64 = 128 * 1024;
+/// The most roots that a header names, read or written. `ipfs dag export` writes one, archives a few; whoever
+/// imports a file pins each, and may ask the store for it.
+pub const MAX_ROOTS: usize = 64;
+
+/// The longest header that is read or written, in bytes: twice that of [`MAX_ROOTS`] roots of the longest
+/// names there are.
+pub const MAX_HEADER_BYTES: u64 = 16 * 1024;
 
 /// The longest section, in bytes: a block and its CID, of which ours take 36 and the longest 76.
 const MAX_SECTION_BYTES: u64 = MAX_BLOCK_BYTES as u64 + 128;
@@ -40,8 +46,9 @@ pub struct Imported {
 /// Puts every block of a CAR file into `store`.
 ///
 /// Blocks that were put before an error stay in the store, and no root is returned. To keep them from a
-/// collection of garbage until they are pinned, hold [`crate::EmbeddedStore::writing`] meanwhile. Whether
-/// everything below the roots is there is not looked at.
+/// collection of garbage until they are pinned, hold [`crate::EmbeddedStore::writing`] meanwhile. Each root
+/// must be in the file, or be kept on this machine before: other machines are not asked. Whether everything
+/// below the roots is there is not looked at.
 ///
 /// Errors: [`CarError`], [`ContentError::BlockCorrupt`] and the other refusals of a [`Block`],
 /// [`ContentError::Read`], and what the store answers.
@@ -51,6 +58,8 @@ pub fn import(
     limits: &Limits,
 ) -> Result<Imported, ContentError> {
     let mut car = Reader::new(reader)?;
+    // By digest, as stores know them.
+    let mut absent: HashSet<_> = car.roots.iter().map(|cid| *cid.hash()).collect();
     let mut bytes = 0_u64;
     while let Some(block) = car.next_block()? {
         bytes = bytes.saturating_add(block.bytes().len() as u64);
@@ -63,9 +72,10 @@ pub fn import(
             return Err(CarError::TooManyBytes { limit }.into());
         }
         store.put(&block)?;
+        absent.remove(block.cid().hash());
     }
     for cid in &car.roots {
-        if !store.has(cid)? {
+        if absent.contains(cid.hash()) && !store.has_here(cid)? {
             return Err(CarError::RootMissing { cid: *cid }.into());
         }
     }
@@ -255,6 +265,9 @@ fn roots(header: &[u8]) -> Result<Vec<Cid>, CarError> {
     }
     if roots.is_empty() {
         return Err(CarError::NoRoots);
+    }
+    if roots.len() > MAX_ROOTS {
+        return Err(CarError::too_many_roots(roots.len()));
     }
     roots
         .into_iter()

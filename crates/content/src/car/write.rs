@@ -8,7 +8,7 @@ use bytes::Bytes;
 use cid::Cid;
 use ipld_core::ipld::Ipld;
 
-use super::{CarError, MAX_HEADER_BYTES};
+use super::{CarError, MAX_ROOTS};
 use crate::dag::{self, Limits, Walk, Walked};
 use crate::unixfs::wire;
 use crate::{Block, BlockStore, ContentError};
@@ -72,10 +72,13 @@ pub struct Writer<W> {
 }
 
 impl<W: Write> Writer<W> {
-    /// Writes the header. Refuses no roots at all, and more than [`MAX_HEADER_BYTES`] hold.
+    /// Writes the header. Refuses no roots at all, and more than [`MAX_ROOTS`].
     pub fn new(writer: W, roots: &[Cid]) -> Result<Self, ContentError> {
         if roots.is_empty() {
             return Err(CarError::NoRoots.into());
+        }
+        if roots.len() > MAX_ROOTS {
+            return Err(CarError::too_many_roots(roots.len()).into());
         }
         let roots = roots.iter().copied().map(Ipld::Link).collect();
         let header = Ipld::Map(BTreeMap::from([
@@ -84,13 +87,6 @@ impl<W: Write> Writer<W> {
         ]));
         let why = "its header cannot be written";
         let header = serde_ipld_dagcbor::to_vec(&header).map_err(|_| CarError::Header { why })?;
-        if header.len() as u64 > MAX_HEADER_BYTES {
-            return Err(CarError::HeaderTooBig {
-                bytes: header.len() as u64,
-                limit: MAX_HEADER_BYTES,
-            }
-            .into());
-        }
         let mut writer = Self { writer };
         writer.section(&[&header])?;
         Ok(writer)

@@ -1,6 +1,6 @@
 //! Verified nodes of files, the ones used last, within a number of bytes.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
@@ -9,7 +9,8 @@ use cid::Cid;
 use crate::unixfs::{Part, UnixFs};
 use crate::{Block, ContentError};
 
-/// The most nodes that a cache keeps, so that looking through it stays a matter of a microsecond.
+/// The most nodes that a cache keeps, whose own bookkeeping no node's weight counts: of Kubo's chunks they
+/// hold 64 MiB, more than any cache is given.
 const MAX_NODES: usize = 256;
 
 /// Blocks of files that were read and verified, for any number of files and threads. A block's bytes never
@@ -20,16 +21,47 @@ pub struct Cache {
     kept: Mutex<Kept>,
 }
 
+/// Looking a node up takes as long with many of them as with one: it is done with the lock held, on
+/// threads that must not wait.
 #[derive(Debug, Default)]
 struct Kept {
-    /// The one used last stands last.
-    nodes: VecDeque<Arc<FileNode>>,
+    /// Each node with the time of its last use.
+    nodes: HashMap<Cid, (u64, Arc<FileNode>)>,
+    /// The same by that time, the one used last at the end.
+    by_use: BTreeMap<u64, Cid>,
+    /// Counts uses.
+    now: u64,
     bytes: usize,
+}
+
+impl Kept {
+    fn get(&mut self, cid: &Cid) -> Option<Arc<FileNode>> {
+        let (used, node) = self.nodes.get_mut(cid)?;
+        self.now = self.now.saturating_add(1);
+        self.by_use.remove(used);
+        self.by_use.insert(self.now, *cid);
+        *used = self.now;
+        Some(node.clone())
+    }
+
+    fn insert(&mut self, node: Arc<FileNode>) {
+        self.now = self.now.saturating_add(1);
+        self.bytes = self.bytes.saturating_add(node.weight());
+        self.by_use.insert(self.now, node.cid);
+        self.nodes.insert(node.cid, (self.now, node));
+    }
+
+    fn remove_oldest(&mut self) {
+        let oldest = self.by_use.pop_first();
+        if let Some((_, node)) = oldest.and_then(|(_, cid)| self.nodes.remove(&cid)) {
+            self.bytes = self.bytes.saturating_sub(node.weight());
+        }
+    }
 }
 
 impl Cache {
     /// An empty cache. It keeps at most `max_bytes` bytes, and at least the block that was read last, which
-    /// with its index may take 8 MiB if somebody made it to.
+    /// with its index takes at most 3 MiB.
     pub fn new(max_bytes: usize) -> Self {
         Self {
             max_bytes,
@@ -43,26 +75,22 @@ impl Cache {
     }
 
     pub(super) fn get(&self, cid: &Cid) -> Option<Arc<FileNode>> {
-        let nodes = &mut self.kept().nodes;
-        let at = nodes.iter().rposition(|node| node.cid == *cid)?;
-        let node = nodes.remove(at)?;
-        nodes.push_back(node.clone());
-        Some(node)
+        self.kept().get(cid)
     }
 
-    pub(super) fn keep(&self, node: Arc<FileNode>) {
+    /// Keeps `node`, and returns the one that is kept: that of another thread, if it was faster.
+    pub(super) fn keep(&self, node: FileNode) -> Arc<FileNode> {
+        let node = Arc::new(node);
         let mut kept = self.kept();
-        if kept.nodes.iter().any(|other| other.cid == node.cid) {
-            return;
+        if let Some(other) = kept.get(&node.cid) {
+            return other;
         }
-        kept.bytes = kept.bytes.saturating_add(node.weight());
-        kept.nodes.push_back(node);
+        kept.insert(node.clone());
         while kept.nodes.len() > 1 && (kept.bytes > self.max_bytes || kept.nodes.len() > MAX_NODES)
         {
-            if let Some(oldest) = kept.nodes.pop_front() {
-                kept.bytes = kept.bytes.saturating_sub(oldest.weight());
-            }
+            kept.remove_oldest();
         }
+        node
     }
 }
 
@@ -115,10 +143,6 @@ impl FileNode {
         }))
     }
 
-    pub(super) fn cid(&self) -> &Cid {
-        &self.cid
-    }
-
     pub(super) fn bytes(&self) -> u64 {
         self.bytes
     }
@@ -153,5 +177,45 @@ impl FileNode {
     fn weight(&self) -> usize {
         let index = size_of_val(self.parts.as_slice());
         self.block_bytes.saturating_add(index)
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::panic)]
+mod tests {
+    use super::*;
+    use crate::Codec;
+
+    fn leaf(bytes: Vec<u8>) -> FileNode {
+        let block = Block::new(Codec::Raw, bytes).unwrap();
+        FileNode::of(&block).unwrap().unwrap()
+    }
+
+    #[test]
+    fn the_nodes_used_last_stay_within_both_bounds() {
+        let cache = Cache::new(25);
+        let [one, two, three] = [1, 2, 3].map(|n| cache.keep(leaf(vec![n; 10])).cid);
+        assert!(cache.get(&one).is_none());
+        assert!(cache.get(&two).is_some());
+        cache.keep(leaf(vec![4; 10]));
+        assert!(cache.get(&two).is_some());
+        assert!(cache.get(&three).is_none());
+        let cache = Cache::new(usize::MAX);
+        for n in 0..2 * MAX_NODES {
+            cache.keep(leaf(n.to_be_bytes().to_vec()));
+        }
+        let kept = cache.kept();
+        assert_eq!(
+            (kept.nodes.len(), kept.by_use.len()),
+            (MAX_NODES, MAX_NODES)
+        );
+        assert_eq!(kept.bytes, MAX_NODES * size_of::<usize>());
+    }
+
+    #[test]
+    fn a_node_that_two_threads_read_is_kept_once() {
+        let cache = Cache::new(100);
+        let first = cache.keep(leaf(vec![1]));
+        assert!(Arc::ptr_eq(&first, &cache.keep(leaf(vec![1]))));
     }
 }

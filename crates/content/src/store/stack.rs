@@ -242,6 +242,10 @@ impl BlockStore for Stack {
         }
         Ok(none_or::<()>(*cid, failures)?.is_some())
     }
+
+    fn has_here(&self, cid: &Cid) -> Result<bool, ContentError> {
+        self.local.has_here(cid)
+    }
 }
 
 impl std::fmt::Debug for Stack {
