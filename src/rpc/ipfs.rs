@@ -86,7 +86,7 @@ impl Holder {
 
     /// The node's repository, where what is added is charged to this holder.
     fn repo(&self, ipfs: &Ipfs) -> Repo {
-        let repo = ipfs.repo();
+        let repo = ipfs.repo().for_holder();
         repo.with_local(|local| Arc::new(Metered::new(local, self.added.clone())))
     }
 }

@@ -116,7 +116,7 @@ impl face::Server for Dag {
         let (writer, reader) = stream::pipe();
         let import = self.0.run("import", move |repo| {
             // Until it is pinned, what comes in is garbage to a collector.
-            let _writing = repo.embedded().writing()?;
+            let _writing = repo.adding()?;
             let imported = car::import(&**repo.store(), &mut { reader }, &Limits::default())?;
             for root in pin.iter().flat_map(|_| &imported.roots) {
                 if let Some(pin) = &pin {
