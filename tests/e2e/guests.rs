@@ -603,7 +603,8 @@ fn timers() {
 // Each method with and without is in `twins`. Here: to narrow something gives nothing that the cell does not have.
 #[test]
 fn twins() {
-    let told = json(&output(guests::TWINS, &[]));
+    let stage = crate::Stage::new(guests::TWINS).with(&["--grant", "ipfs"]);
+    let told = json(&stage.run(&[]).ok().stdout());
     let connect = told.iter().find(|line| line["method"] == "Host.connect");
     let with = connect.unwrap()["with"].as_str().unwrap();
     assert!(with.starts_with("failed: notGranted: cell 1 "), "{with}");

@@ -211,17 +211,11 @@ fn what_a_child_adds_comes_out_of_what_it_was_given_and_is_used_up_when_it_ends(
     tried.ok("own");
 
     // However many come after one another: nobody fills the disk by ending.
-    let tried = Shelf::new().limit("content=8MiB").play(&["budget", "3"]);
-    for (name, added) in [
-        ("first", 3),
-        ("second", 3),
-        ("bounded", 1),
-        ("one", 0),
-        ("other", 0),
-    ] {
+    let tried = Shelf::new().limit("content=8MiB").play(&["spend", "3"]);
+    for (name, added) in [("first", 3), ("second", 3), ("third", 1), ("fourth", 0)] {
         let (told, _) = child(&tried, name);
         assert_eq!(told.ok("added"), added, "{name}");
     }
-    let (told, _) = child(&tried, "other");
+    let (told, _) = child(&tried, "fourth");
     refused(&told, "all", &["limit: content: "]);
 }

@@ -71,6 +71,7 @@ fn main() {
             "tries" => narrowed::tries(&ipfs).await,
             "narrows" => narrowed::narrows(&session).await,
             "budget" => narrowed::budget(&session).await,
+            "spend" => narrowed::spend(&session).await,
             _ => Err(format!("there is no scene {scene:?}").into()),
         }
     });

@@ -172,6 +172,23 @@ pub async fn budget(session: &Session) -> runtime::Result<()> {
     Ok(())
 }
 
+/// Runs children one after the other that add so many mebibytes each (the first argument).
+pub async fn spend(session: &Session) -> runtime::Result<()> {
+    let executor = session.executor()?;
+    let many = crate::argument(0);
+    let content = session.ipfs()?;
+    for name in ["first", "second", "third", "fourth"] {
+        let child = Spawn::from_path(&executor, "/boot/main.wasm")
+            .args(&["content", "fill", &many, name])
+            .grant("ipfs", &content)
+            .start()
+            .await?;
+        report(name, filled(&child).await);
+        end(&child).await?;
+    }
+    Ok(())
+}
+
 /// What a child said that adds something, and what it uses. It goes on.
 async fn filled(child: &Process) -> runtime::Result<Value> {
     let output = process::stdout(child);
