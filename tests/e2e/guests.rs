@@ -604,6 +604,7 @@ fn timers() {
 #[test]
 fn twins() {
     let stage = crate::Stage::new(guests::TWINS).with(&["--grant", "ipfs"]);
+    stage.add_content();
     let told = json(&stage.run(&[]).ok().stdout());
     let connect = told.iter().find(|line| line["method"] == "Host.connect");
     let with = connect.unwrap()["with"].as_str().unwrap();
