@@ -6,9 +6,6 @@
 
 use std::any::Any;
 use std::cell::{Cell, RefCell};
-use std::collections::HashMap;
-use std::collections::hash_map::Entry;
-use std::hash::{BuildHasherDefault, Hasher};
 use std::mem;
 use std::rc::{Rc, Weak};
 use std::task::Waker;
@@ -21,6 +18,7 @@ use crate::calls::Calls;
 use crate::flight::Guard;
 use crate::policy::{Call, Decision, Direction, Policy};
 use crate::reference::{Origin, Reference, ReferenceHook};
+use crate::references::References;
 use crate::release::release;
 use crate::tail::TailCalls;
 
@@ -44,7 +42,7 @@ enum Introduction {
     #[default]
     NotAsked,
     Asked,
-    Made(Rc<Reference>),
+    Made(ReferenceHook),
 }
 
 enum State {
@@ -55,8 +53,7 @@ enum State {
 #[derive(Default)]
 struct Registry {
     calls: Calls,
-    /// The reference that stands for a target, so that one target is one reference.
-    by_target: HashMap<Target, Weak<Reference>, Addresses>,
+    references: References,
 }
 
 /// What a policy gave to a call that it let through.
@@ -66,6 +63,23 @@ pub(crate) struct Passage {
     pub(crate) guard: Option<Box<dyn Any>>,
     /// What is called in the place of the target.
     pub(crate) instead: Option<Box<dyn ClientHook>>,
+}
+
+/// A capability that has crossed.
+pub(crate) enum Carried {
+    Wrapped(ReferenceHook),
+    /// Bare, because it came home, or broken.
+    Other(Box<dyn ClientHook>),
+}
+
+impl Carried {
+    #[inline]
+    pub(crate) fn boxed(self) -> Box<dyn ClientHook> {
+        match self {
+            Self::Wrapped(reference) => Box::new(reference),
+            Self::Other(hook) => hook,
+        }
+    }
 }
 
 /// A capability's identity as the hooks define it, and the way in which calls reach it.
@@ -95,37 +109,6 @@ pub(crate) enum Remains {
     Pipeline(Box<dyn PipelineHook>),
     Response(Box<dyn ResponseHook>),
     Other(Box<dyn Any>),
-}
-
-/// Hashes addresses, which nobody chooses: the multiplication spreads them upwards, the rotation back.
-#[derive(Default)]
-struct AddressHasher(u64);
-
-type Addresses = BuildHasherDefault<AddressHasher>;
-
-/// 2⁶⁴ divided by the golden ratio: neighbours end up far apart.
-const SPREAD: u64 = 0x9e37_79b9_7f4a_7c15;
-
-impl Hasher for AddressHasher {
-    fn write(&mut self, bytes: &[u8]) {
-        bytes.iter().for_each(|byte| self.write_u64((*byte).into()));
-    }
-
-    fn write_usize(&mut self, number: usize) {
-        self.write_u64(number as u64);
-    }
-
-    fn write_isize(&mut self, number: isize) {
-        self.write_u64(number as u64);
-    }
-
-    fn write_u64(&mut self, number: u64) {
-        self.0 = (self.0.rotate_left(5) ^ number).wrapping_mul(SPREAD);
-    }
-
-    fn finish(&self) -> u64 {
-        self.0.rotate_left(26)
-    }
 }
 
 impl Boundary {
@@ -177,6 +160,16 @@ impl Boundary {
     pub(crate) fn admit(&self, call: Call) -> Result<Passage, Error> {
         self.open()?;
         let passage = match self.policy.check(call) {
+            Decision::Allow => Passage::default(),
+            decision => self.passage(decision, call.direction)?,
+        };
+        // The policy may have revoked.
+        self.open()?;
+        Ok(passage)
+    }
+
+    fn passage(&self, decision: Decision, direction: Direction) -> Result<Passage, Error> {
+        Ok(match decision {
             Decision::Refuse(error) => return Err(error),
             Decision::Allow => Passage::default(),
             Decision::AllowWith(guard) => Passage {
@@ -185,22 +178,19 @@ impl Boundary {
             },
             Decision::Replace(instead) => Passage {
                 guard: None,
-                instead: Some(self.unwrapped(instead, call.direction)),
+                instead: Some(self.unwrapped(instead, direction)),
             },
             Decision::ReplaceWith(instead, guard) => Passage {
                 guard: Some(guard),
-                instead: Some(self.unwrapped(instead, call.direction)),
+                instead: Some(self.unwrapped(instead, direction)),
             },
-        };
-        // The policy may have revoked.
-        self.open()?;
-        Ok(passage)
+        })
     }
 
     /// What is called in the place of a target: a reference of the caller's side is looked behind, so
     /// that nothing crosses twice.
     fn unwrapped(&self, hook: Box<dyn ClientHook>, direction: Direction) -> Box<dyn ClientHook> {
-        match self.reference_behind(&*hook) {
+        match self.reference_behind(&*hook, hook.get_brand()) {
             Some(reference) if reference.direction() == direction => reference.bare(),
             _ => hook,
         }
@@ -210,8 +200,9 @@ impl Boundary {
     ///
     /// A hook is only known by what it answers, and its type is not. So one that bears this boundary's
     /// brand is asked what it has resolved to, and [`ReferenceHook`] knows that something else is meant.
-    fn reference_behind(&self, hook: &dyn ClientHook) -> Option<Rc<Reference>> {
-        if hook.get_brand() != self.brand() {
+    #[inline]
+    fn reference_behind(&self, hook: &dyn ClientHook, brand: usize) -> Option<ReferenceHook> {
+        if brand != self.brand() {
             return None;
         }
         self.introduction.set(Introduction::Asked);
@@ -225,10 +216,10 @@ impl Boundary {
     }
 
     /// Whether `reference` was asked to introduce itself, which it then has done.
-    pub(crate) fn introduce(&self, reference: &Rc<Reference>) -> bool {
+    pub(crate) fn introduce(&self, reference: &ReferenceHook) -> bool {
         match self.introduction.take() {
             Introduction::Asked => {
-                let made = Introduction::Made(Rc::clone(reference));
+                let made = Introduction::Made(reference.clone());
                 self.introduction.set(made);
                 true
             }
@@ -248,6 +239,16 @@ impl Boundary {
         self.carry_unresolved(nearest(hook), travel)
     }
 
+    /// [`Boundary::carry`], without a box for what may not need one.
+    #[inline]
+    pub(crate) fn carry_unboxed(
+        self: &Rc<Self>,
+        hook: Box<dyn ClientHook>,
+        travel: Direction,
+    ) -> Carried {
+        self.carry_with(nearest(hook), travel, Origin::Given)
+    }
+
     /// [`Boundary::carry`] for a capability in the results of a call that may not have ended.
     pub(crate) fn carry_promised(
         self: &Rc<Self>,
@@ -256,6 +257,7 @@ impl Boundary {
         guard: Option<Guard>,
     ) -> Box<dyn ClientHook> {
         self.carry_with(nearest(hook), travel, Origin::Promised(guard))
+            .boxed()
     }
 
     /// [`Boundary::carry`] for a capability that is not to be looked through. Whoever is asked for
@@ -265,47 +267,50 @@ impl Boundary {
         hook: Box<dyn ClientHook>,
         travel: Direction,
     ) -> Box<dyn ClientHook> {
-        self.carry_with(hook, travel, Origin::Given)
+        self.carry_with(hook, travel, Origin::Given).boxed()
     }
 
+    #[inline]
     fn carry_with(
         self: &Rc<Self>,
         hook: Box<dyn ClientHook>,
         travel: Direction,
         origin: Origin,
-    ) -> Box<dyn ClientHook> {
-        if let Some(reference) = self.reference_behind(&*hook) {
+    ) -> Carried {
+        let brand = hook.get_brand();
+        if let Some(reference) = self.reference_behind(&*hook, brand) {
             // Comes home, or is already what the other side may hold.
             if reference.direction() != travel {
-                return Box::new(ReferenceHook(reference));
+                return Carried::Wrapped(reference);
             }
             // Who holds what a call promises keeps the call going. So that revocation can end it, what is
             // promised by a call that crossed comes home when it is known what it is, and not before.
             if !reference.is_promise() {
-                return reference.bare();
+                return Carried::Other(reference.bare());
             }
         }
         let target = Target {
             direction: travel.reverse(),
-            brand: hook.get_brand(),
+            brand,
             address: hook.get_ptr(),
         };
         match self.reference_to(target, hook, origin) {
-            Ok(reference) => Box::new(ReferenceHook(reference)),
-            Err(reason) => broken::client(reason),
+            Ok(reference) => Carried::Wrapped(reference),
+            Err(reason) => Carried::Other(broken::client(reason)),
         }
     }
 
     /// The reference that stands for a target. What is not needed for it is dropped when the borrow is over.
+    #[inline]
     fn reference_to(
         self: &Rc<Self>,
         target: Target,
         hook: Box<dyn ClientHook>,
         origin: Origin,
-    ) -> Result<Rc<Reference>, Error> {
+    ) -> Result<ReferenceHook, Error> {
         let mut state = self.state.borrow_mut();
-        let place = match &mut *state {
-            State::Open(open) => open.by_target.entry(target),
+        let references = match &mut *state {
+            State::Open(open) => &mut open.references,
             State::Revoked(reason) => {
                 let reason = reason.clone();
                 drop(state);
@@ -313,28 +318,25 @@ impl Boundary {
                 return Err(reason);
             }
         };
-        if let Entry::Occupied(held) = &place
-            && let Some(reference) = held.get().upgrade()
-        {
-            return Ok(reference);
+        if let Some(reference) = references.get(&target) {
+            return Ok(ReferenceHook::of(self, reference));
         }
-        let reference = Rc::new(Reference::new(Rc::clone(self), target, hook, origin));
-        place.insert_entry(Rc::downgrade(&reference));
+        let reference = ReferenceHook::new(self, target, hook, origin);
+        references.add(target, reference.downgrade());
         Ok(reference)
     }
 
     /// Forgets a reference that is being dropped.
+    #[inline]
     pub(crate) fn forget_reference(&self, target: &Target, reference: &Reference) {
-        if let State::Open(open) = &mut *self.state.borrow_mut()
-            && let Entry::Occupied(held) = open.by_target.entry(*target)
-            && std::ptr::eq(held.get().as_ptr(), reference)
-        {
-            held.remove();
+        if let State::Open(open) = &mut *self.state.borrow_mut() {
+            open.references.forget(target, reference);
         }
     }
 
     /// Notes something under way. Returns its place, for [`Boundary::forget_call`].
-    #[inline]
+    // Always, as `forget_call`: they are short, on the path of each call, and not inlined otherwise.
+    #[inline(always)]
     pub(crate) fn note_call(&self, call: Weak<dyn Sever>) -> Result<usize, Error> {
         match &mut *self.state.borrow_mut() {
             State::Open(open) => Ok(open.calls.note(call)),
@@ -342,7 +344,7 @@ impl Boundary {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     pub(crate) fn forget_call(&self, place: usize) {
         if let State::Open(open) = &mut *self.state.borrow_mut() {
             open.calls.forget(place);
@@ -366,7 +368,7 @@ impl Boundary {
                 call.sever(&mut severed);
             }
         }
-        for reference in registry.by_target.into_values() {
+        for reference in registry.references.all() {
             if let Some(reference) = reference.upgrade() {
                 reference.sever(&mut severed);
             }
@@ -384,7 +386,7 @@ impl Boundary {
 
     pub(crate) fn live_references(&self) -> usize {
         match &*self.state.borrow() {
-            State::Open(open) => open.by_target.len(),
+            State::Open(open) => open.references.len(),
             State::Revoked(_) => 0,
         }
     }
@@ -398,6 +400,7 @@ impl Boundary {
 }
 
 /// Looks through promises that have resolved.
+#[inline]
 fn nearest(mut hook: Box<dyn ClientHook>) -> Box<dyn ClientHook> {
     for _ in 0..MAX_RESOLVED_HOPS {
         match hook.get_resolved() {

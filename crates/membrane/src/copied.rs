@@ -1,38 +1,38 @@
 //! A copy of a message that is read, with its capabilities taken across.
 //!
 //! Most messages that carry capabilities are a struct of one, as the results of whatever makes an object.
-//! These are all alike but for the capability, so their copies share one message.
+//! These are all alike but for the capability, so a thread lends one and the same for each: see [`Lent`].
 
 use std::rc::Rc;
 
 use capnp::message::{Builder, HeapAllocator};
 use capnp::private::capability::ClientHook;
-use capnp::private::layout::{CapTable, CapTableBuilder, PointerBuilder, StructSize};
-use capnp::traits::{FromPointerBuilder, Imbue, ImbueMut};
-use capnp::{Error, Word, any_pointer, raw};
+use capnp::private::layout::CapTable;
+use capnp::traits::{Imbue, ImbueMut};
+use capnp::{Error, any_pointer, raw};
 
 use crate::anchor::{OpaqueReader, Pointer};
 use crate::boundary::Boundary;
-use crate::broken;
+use crate::lent::Lent;
 use crate::payload;
 use crate::policy::Direction;
-use crate::spare;
 
 /// A message on the other side.
-pub(crate) struct Copied {
-    message: Message,
-    caps: CapTable,
+pub(crate) enum Copied {
+    /// A struct of one capability.
+    One(Lent),
+    Any(Box<AnyMessage>),
 }
 
-/// What a copy holds beside its capabilities.
-enum Message {
-    Own(Builder<HeapAllocator>),
-    /// See [`ONE_CAPABILITY`].
-    Shared(Rc<Builder<HeapAllocator>>),
+/// Any message, with its capabilities.
+pub(crate) struct AnyMessage {
+    message: Builder<HeapAllocator>,
+    caps: CapTable,
 }
 
 impl Copied {
     /// `None` if the message carries no capabilities, and can be used as it is.
+    #[inline]
     pub(crate) fn new(
         boundary: &Rc<Boundary>,
         travel: Direction,
@@ -40,12 +40,10 @@ impl Copied {
     ) -> Result<Option<Self>, Error> {
         match Content::of(original)? {
             Content::Plain => Ok(None),
-            Content::OneCapability(cap) => Ok(Some(Self {
-                message: ONE_CAPABILITY
-                    .try_with(|shared| Message::Shared(Rc::clone(shared)))
-                    .unwrap_or_else(|_| Message::Own(one_capability())),
-                caps: spare::table(boundary.carry(cap, travel)),
-            })),
+            Content::OneCapability(cap) => {
+                let carried = boundary.carry_unboxed(cap, travel);
+                Ok(Some(Self::One(Lent::new(carried))))
+            }
             Content::Other => Self::of_any(boundary, travel, original),
         }
     }
@@ -67,26 +65,18 @@ impl Copied {
         for cap in &mut caps {
             *cap = cap.take().map(|cap| boundary.carry(cap, travel));
         }
-        Ok(Some(Self {
-            message: Message::Own(message),
-            caps,
-        }))
+        Ok(Some(Self::Any(Box::new(AnyMessage { message, caps }))))
     }
 
+    #[inline]
     pub(crate) fn get(&self) -> Result<any_pointer::Reader<'_>, Error> {
-        let message = match &self.message {
-            Message::Own(message) => message,
-            Message::Shared(message) => message,
+        let (message, caps) = match self {
+            Self::One(lent) => lent.content(),
+            Self::Any(any) => (&any.message, &any.caps),
         };
         let mut reader: any_pointer::Reader<'_> = message.get_root_as_reader()?;
-        reader.imbue(&self.caps);
+        reader.imbue(caps);
         Ok(reader)
-    }
-}
-
-impl Drop for Copied {
-    fn drop(&mut self) {
-        spare::keep_table(std::mem::take(&mut self.caps));
     }
 }
 
@@ -101,11 +91,10 @@ enum Content {
 }
 
 impl Content {
+    #[inline]
     fn of(message: any_pointer::Reader<'_>) -> Result<Self, Error> {
-        if message.is_null() {
-            return Ok(Self::Plain);
-        }
-        // What is no struct does not become one. Asking first takes longer than trying.
+        // What is no struct does not become one, and what is nothing is one without fields. Asking first takes
+        // longer than trying.
         let Ok(root) = message.get_as::<Pointer<'_>>()?.0.get_struct(None) else {
             return Ok(Self::Other);
         };
@@ -125,42 +114,8 @@ impl Content {
     }
 }
 
-thread_local! {
-    /// A struct whose field is the first capability of whatever table it is read with. Nobody writes to it.
-    static ONE_CAPABILITY: Rc<Builder<HeapAllocator>> = Rc::new(one_capability());
-}
-
-fn one_capability() -> Builder<HeapAllocator> {
-    let mut message = payload::message(1);
-    let mut field = message.init_root::<Field<'_>>().0;
-    let mut nowhere = CapTable::new();
-    field.imbue(CapTableBuilder::from_ref(&mut nowhere));
-    field.set_capability(broken::client(Error::failed("a place is empty".into())));
-    message
-}
-
-/// The only field of a struct.
-struct Field<'a>(PointerBuilder<'a>);
-
-impl<'a> FromPointerBuilder<'a> for Field<'a> {
-    fn init_pointer(builder: PointerBuilder<'a>, _length: u32) -> Self {
-        const SIZE: StructSize = StructSize {
-            data: 0,
-            pointers: 1,
-        };
-        Self(builder.init_struct(SIZE).get_pointer_field(0))
-    }
-
-    fn get_from_pointer(
-        builder: PointerBuilder<'a>,
-        _default: Option<&'a [Word]>,
-    ) -> Result<Self, Error> {
-        Ok(Self::init_pointer(builder, 0))
-    }
-}
-
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
+#[allow(clippy::unwrap_used, clippy::indexing_slicing)]
 mod tests {
     use std::rc::Rc;
 
@@ -170,8 +125,10 @@ mod tests {
     use capnp::traits::{Imbue, ImbueMut};
     use capnp::{any_pointer, capability_list};
 
-    use super::{Copied, Error, Message, broken, one_capability, payload};
+    use super::{Copied, Error, payload};
     use crate::boundary::Boundary;
+    use crate::broken;
+    use crate::lent::one_capability;
     use crate::policy::{AllowAll, Direction};
     use crate::tail::TailCalls;
 
@@ -182,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn a_struct_of_one_capability_is_copied_into_the_shared_message() {
+    fn a_struct_of_one_capability_is_copied_into_what_is_lent() {
         let message = one_capability();
         let table: CapTable = vec![Some(broken::client(Error::failed("test".into())))];
         let mut root: any_pointer::Reader<'_> = message.get_root_as_reader().unwrap();
@@ -191,9 +148,42 @@ mod tests {
         for _ in 0..2 {
             let (boundary, copied) = cross(root);
             let copied = copied.unwrap();
-            assert!(matches!(copied.message, Message::Shared(_)));
+            assert!(matches!(copied, Copied::One(_)));
             let cap = copied.get().unwrap().get_pipelined_cap(&path).unwrap();
             assert_eq!(cap.get_brand(), boundary.brand());
+        }
+    }
+
+    /// The capability that a message of one holds, behind the boundary.
+    fn behind(copied: &Copied, boundary: &Rc<Boundary>) -> usize {
+        let path = [PipelineOp::GetPointerField(0)];
+        let cap = copied.get().unwrap().get_pipelined_cap(&path).unwrap();
+        assert_eq!(cap.get_brand(), boundary.brand());
+        boundary.carry(cap, Direction::Inward).get_ptr()
+    }
+
+    #[test]
+    fn what_is_lent_holds_its_own_capability_and_nothing_afterwards() {
+        let message = one_capability();
+        let boundary = Boundary::new(Rc::new(AllowAll), TailCalls::default());
+        let tables: Vec<CapTable> = (0..3)
+            .map(|_| vec![Some(broken::client(Error::failed("test".into())))])
+            .collect();
+        let copy = |table| {
+            let mut root: any_pointer::Reader<'_> = message.get_root_as_reader().unwrap();
+            root.imbue(table);
+            let copied = Copied::new(&boundary, Direction::Outward, root).unwrap();
+            copied.unwrap()
+        };
+        let original = |table: &CapTable| table[0].as_ref().unwrap().get_ptr();
+        for _ in 0..2 {
+            let copies: Vec<Copied> = tables.iter().map(copy).collect();
+            assert_eq!(boundary.live_references(), tables.len());
+            for (copied, table) in copies.iter().zip(&tables) {
+                assert_eq!(behind(copied, &boundary), original(table));
+            }
+            drop(copies);
+            assert_eq!(boundary.live_references(), 0);
         }
     }
 

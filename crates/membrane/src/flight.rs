@@ -5,7 +5,7 @@
 //! nobody holds either.
 
 use std::any::Any;
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::future::Future;
 use std::ops::Deref;
 use std::pin::Pin;
@@ -18,7 +18,7 @@ use capnp::{Error, any_pointer};
 
 use crate::boundary::{Boundary, Remains, Sever, Severed};
 use crate::held::Held;
-use crate::nesting::{CALLS, Level};
+use crate::nesting::{Level, Recursion};
 use crate::policy::Direction;
 use crate::release::release;
 use crate::spare::{self, Spares};
@@ -35,8 +35,8 @@ pub(crate) struct Flight<T: 'static> {
     travel: Cell<Direction>,
     /// Its place among the boundary's calls.
     place: Cell<usize>,
-    /// Empty while it is being polled, and when it has ended.
-    promise: Cell<Option<Promise<T, Error>>>,
+    /// Borrowed while it is being polled; empty when it has ended.
+    promise: RefCell<Option<Promise<T, Error>>>,
     waker: Cell<Option<Waker>>,
     pub(crate) pipeline: Held<dyn PipelineHook>,
     /// How many hooks there are for `pipeline`.
@@ -80,28 +80,27 @@ impl Yield for Box<dyn ClientHook> {
     }
 }
 
-/// Takes a value across, when it is there.
-pub(crate) type Finish<T, U> = fn(&Share<T>, T) -> Result<U, Error>;
-
 impl<T: Yield> Share<T> {
     /// Fails if the boundary has been revoked.
     #[inline]
     pub(crate) fn begin(
-        boundary: &Rc<Boundary>,
+        boundary: Rc<Boundary>,
         travel: Direction,
         guard: Option<Box<dyn Any>>,
     ) -> Result<Self, Error> {
         let share = Self {
-            boundary: Rc::clone(boundary),
+            boundary,
             flight: spare::with(|spares| T::spare(spares)?.take())
                 .flatten()
                 .unwrap_or_default(),
         };
         share.travel.set(travel);
+        if let Some(guard) = guard {
+            share.guard.set(Some(Rc::new(Cell::new(Some(guard)))));
+        }
         share
-            .guard
-            .set(guard.map(|guard| Rc::new(Cell::new(Some(guard)))));
-        share.place.set(boundary.note_call(share.downgrade())?);
+            .place
+            .set(share.boundary.note_call(share.downgrade())?);
         Ok(share)
     }
 
@@ -112,12 +111,12 @@ impl<T: Yield> Share<T> {
     pub(crate) fn run<U: 'static>(
         self,
         promise: Promise<T, Error>,
-        finish: Finish<T, U>,
+        finish: impl Fn(Self, T) -> Result<U, Error> + Unpin + 'static,
     ) -> Result<Promise<U, Error>, Error> {
         self.boundary.open()?;
-        self.promise.set(Some(promise));
+        self.promise.replace(Some(promise));
         Ok(Promise::from_future(Awaiting {
-            flight: self,
+            flight: Some(self),
             finish,
         }))
     }
@@ -183,7 +182,7 @@ impl<T: 'static> Default for Flight<T> {
         Self {
             travel: Cell::new(Direction::Inward),
             place: Cell::new(NOWHERE),
-            promise: Cell::new(None),
+            promise: RefCell::new(None),
             waker: Cell::new(None),
             pipeline: Held::empty(),
             pipelines: Cell::new(0),
@@ -209,12 +208,19 @@ impl<T: 'static> Flight<T> {
     }
 
     /// Lets go of what the policy gave.
+    #[inline]
     fn release_guard(&self) {
-        if let Some(guard) = self.guard()
-            && let Some(guard) = guard.take()
-        {
-            release(guard);
+        if let Some(guard) = self.guard.take() {
+            let given = guard.take();
+            self.guard.set(Some(guard));
+            release(given);
         }
+    }
+
+    /// Takes the promise, unless it is being polled.
+    #[inline]
+    fn take_promise(&self) -> Option<Promise<T, Error>> {
+        self.promise.try_borrow_mut().ok()?.take()
     }
 
     pub(crate) fn set_fault(&self, fault: Error) {
@@ -237,7 +243,7 @@ impl<T: 'static> Flight<T> {
 impl<T: 'static> Sever for Flight<T> {
     fn sever(&self, severed: &mut Severed) {
         severed.wakers.extend(self.waker.take());
-        if let Some(promise) = self.promise.take() {
+        if let Some(promise) = self.take_promise() {
             severed.remains.push(Remains::Other(Box::new(promise)));
         }
         if let Some(pipeline) = self.pipeline.take() {
@@ -253,45 +259,57 @@ impl<T: 'static> Sever for Flight<T> {
 }
 
 /// Whoever waits for a flight.
-struct Awaiting<T: Yield, U> {
-    flight: Share<T>,
-    finish: Finish<T, U>,
+struct Awaiting<T: Yield, F> {
+    /// Handed on with what it has yielded.
+    flight: Option<Share<T>>,
+    finish: F,
 }
 
-impl<T: Yield, U> Future for Awaiting<T, U> {
+impl<T: Yield, U, F: Fn(Share<T>, T) -> Result<U, Error> + Unpin> Future for Awaiting<T, F> {
     type Output = Result<U, Error>;
 
-    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        let flight = &self.flight;
-        flight.boundary.open()?;
-        let _level = Level::enter(&CALLS)?;
-        let Some(mut promise) = flight.promise.take() else {
-            return Poll::Ready(Err(Error::failed("polled after it ended".into())));
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let Some(flight) = &self.flight else {
+            return Poll::Ready(Err(ended()));
         };
-        let polled = Pin::new(&mut promise).poll(context);
+        flight.boundary.open()?;
+        let _level = Level::enter(Recursion::Calls)?;
+        let polled = match flight.promise.try_borrow_mut().as_deref_mut() {
+            Ok(Some(promise)) => Pin::new(promise).poll(context),
+            _ => return Poll::Ready(Err(ended())),
+        };
         // The boundary may have been revoked from within: then nothing gets out any more.
         if let Err(reason) = flight.boundary.open() {
-            release((promise, polled));
+            release((flight.take_promise(), polled));
             return Poll::Ready(Err(reason));
         }
         let Poll::Ready(result) = polled else {
             flight.remember(context.waker());
-            flight.promise.set(Some(promise));
             return Poll::Pending;
         };
-        release(promise);
+        if let Some(promise) = flight.take_promise() {
+            release(promise);
+        }
         flight.waker.take();
         flight.release_guard();
         // What was let go of may have revoked too.
         flight.boundary.open()?;
-        Poll::Ready((self.finish)(flight, result?))
+        let value = result?;
+        let flight = self.flight.take().ok_or_else(ended)?;
+        Poll::Ready((self.finish)(flight, value))
     }
 }
 
-impl<T: Yield, U> Drop for Awaiting<T, U> {
+#[cold]
+fn ended() -> Error {
+    Error::failed("polled after it ended".into())
+}
+
+impl<T: Yield, F> Drop for Awaiting<T, F> {
     fn drop(&mut self) {
-        self.flight.waker.take();
-        if let Some(promise) = self.flight.promise.take() {
+        let Some(flight) = &self.flight else { return };
+        flight.waker.take();
+        if let Some(promise) = flight.take_promise() {
             release(promise);
         }
     }

@@ -9,17 +9,21 @@ use crate::release::release;
 pub(crate) struct Held<T: ?Sized + 'static>(RefCell<Option<Box<T>>>);
 
 impl<T: ?Sized + 'static> Held<T> {
-    pub(crate) fn new(held: Box<T>) -> Self {
-        Self(RefCell::new(Some(held)))
-    }
-
     pub(crate) fn empty() -> Self {
         Self(RefCell::new(None))
     }
 
+    /// Fills what is empty.
+    #[inline]
+    pub(crate) fn set(&mut self, held: Box<T>) {
+        *self.0.get_mut() = Some(held);
+    }
+
+    #[inline]
     pub(crate) fn fill(&self, held: Box<T>) {
-        let before = self.0.replace(Some(held));
-        release(before);
+        if let Some(before) = self.0.replace(Some(held)) {
+            release(before);
+        }
     }
 
     /// Uses it, unless it has been taken. Where that comes back here and revokes, it cannot be taken

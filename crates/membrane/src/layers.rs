@@ -12,7 +12,7 @@ use capnp::private::capability::ClientHook;
 use crate::boundary::Boundary;
 use crate::nesting::MAX_NESTING;
 use crate::policy::Direction;
-use crate::reference::Reference;
+use crate::reference::ReferenceHook;
 use crate::release::release;
 
 /// The membranes that were around a capability, outermost first.
@@ -28,14 +28,14 @@ enum Introduction {
     #[default]
     NotAsked,
     Asked,
-    Made(Rc<Reference>),
+    Made(ReferenceHook),
 }
 
 /// Whether `reference` was asked to introduce itself, which it then has done.
-pub(crate) fn introduce(reference: &Rc<Reference>) -> bool {
+pub(crate) fn introduce(reference: &ReferenceHook) -> bool {
     INTRODUCTION.with(|introduction| match introduction.take() {
         Introduction::Asked => {
-            introduction.set(Introduction::Made(Rc::clone(reference)));
+            introduction.set(Introduction::Made(reference.clone()));
             true
         }
         other => {

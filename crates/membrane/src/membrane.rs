@@ -75,8 +75,8 @@ impl Membrane {
         self.boundary.live_references()
     }
 
-    /// How many calls are under way through this boundary now: each until its promise and its pipeline
-    /// have been dropped and its results have been read or dropped. Waiting for a promise is one too.
+    /// How many calls are under way through this boundary now: each until its promise has ended or been
+    /// dropped, and its pipeline and its results have been dropped. Waiting for a promise is one too.
     pub fn live_calls(&self) -> usize {
         self.boundary.live_calls()
     }

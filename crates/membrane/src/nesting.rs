@@ -5,7 +5,6 @@
 //! Each entry that recurses along such a chain takes a [`Level`] first.
 
 use std::cell::Cell;
-use std::thread::LocalKey;
 
 use capnp::Error;
 
@@ -19,27 +18,53 @@ pub const MAX_NESTING: u32 = 64;
 /// How the description of an error starts when [`MAX_NESTING`] was exceeded.
 pub const TOO_DEEP: &str = "membraneTooDeep";
 
-thread_local! {
+/// What recurses.
+#[derive(Clone, Copy)]
+pub(crate) enum Recursion {
     /// Calls being made or polled, promises being looked through.
-    pub(crate) static CALLS: Cell<u32> = const { Cell::new(0) };
-    /// Parameters being read. Apart from `CALLS`, because a method reads its parameters at the
+    Calls,
+    /// Parameters being read. Apart from `Calls`, because a method reads its parameters at the
     /// bottom of all the levels that its own call took.
-    pub(crate) static READS: Cell<u32> = const { Cell::new(0) };
+    Reads,
+}
+
+struct Levels {
+    calls: Cell<u32>,
+    reads: Cell<u32>,
+}
+
+thread_local! {
+    static LEVELS: Levels = const { Levels {
+        calls: Cell::new(0),
+        reads: Cell::new(0),
+    } };
+}
+
+impl Recursion {
+    #[inline]
+    fn with<R>(self, using: impl FnOnce(&Cell<u32>) -> R) -> R {
+        LEVELS.with(|levels| match self {
+            Self::Calls => using(&levels.calls),
+            Self::Reads => using(&levels.reads),
+        })
+    }
 }
 
 /// One level of nesting, until dropped.
-pub(crate) struct Level(&'static LocalKey<Cell<u32>>);
+pub(crate) struct Level(Recursion);
 
 impl Level {
     /// Refuses when `MAX_NESTING` levels are taken.
     #[inline]
-    pub(crate) fn enter(counter: &'static LocalKey<Cell<u32>>) -> Result<Self, Error> {
-        let level = counter.get();
-        if level >= MAX_NESTING {
-            return Err(too_deep());
-        }
-        counter.set(level.saturating_add(1));
-        Ok(Self(counter))
+    pub(crate) fn enter(recursion: Recursion) -> Result<Self, Error> {
+        recursion.with(|taken| {
+            let level = taken.get();
+            if level >= MAX_NESTING {
+                return Err(too_deep());
+            }
+            taken.set(level.saturating_add(1));
+            Ok(Self(recursion))
+        })
     }
 }
 
@@ -53,6 +78,7 @@ fn too_deep() -> Error {
 impl Drop for Level {
     #[inline]
     fn drop(&mut self) {
-        self.0.set(self.0.get().saturating_sub(1));
+        self.0
+            .with(|taken| taken.set(taken.get().saturating_sub(1)));
     }
 }

@@ -19,13 +19,16 @@ use crate::anchor;
 use crate::boundary::Boundary;
 use crate::copied::Copied;
 use crate::flight::Share;
-use crate::nesting::{Level, READS};
+use crate::nesting::{Level, Recursion};
 use crate::policy::Direction;
 use crate::release::release;
 
 /// The most that is allocated at once because a message says that it is that long: 8 MiB. Longer
 /// ones grow.
 const MAX_FIRST_SEGMENT_WORDS: u64 = 1 << 20;
+
+/// The longest table of capabilities that is kept for another message: more than a method usually has.
+const MAX_SPARE_TABLE: usize = 16;
 
 /// A message with room for `words` and its root pointer.
 pub(crate) fn message(words: u64) -> Builder<HeapAllocator> {
@@ -112,7 +115,7 @@ impl CarriedParams {
 
 impl ParamsHook for CarriedParams {
     fn get(&self) -> Result<any_pointer::Reader<'_>, Error> {
-        let _level = Level::enter(&READS)?;
+        let _level = Level::enter(Recursion::Reads)?;
         let read = match self.read.get() {
             Some(read) => read,
             None => {
@@ -151,13 +154,14 @@ enum Read {
 }
 
 /// Takes a response across.
+#[inline]
 pub(crate) fn response(
-    flight: &Share<Response<any_pointer::Owned>>,
+    flight: Share<Response<any_pointer::Owned>>,
     response: Response<any_pointer::Owned>,
 ) -> Result<Response<any_pointer::Owned>, Error> {
     flight.response.fill(response.hook);
     Ok(Response::new(Box::new(CarriedResponse {
-        flight: flight.clone(),
+        flight,
         read: OnceCell::new(),
     })))
 }
@@ -189,15 +193,17 @@ impl CarriedResponse {
 
 impl ResponseHook for CarriedResponse {
     fn get(&self) -> Result<any_pointer::Reader<'_>, Error> {
-        if self.read.get().is_none() {
-            let read = self.look()?;
-            // Looking at the results ran other hooks; one that came back here was first.
-            let _ = self.read.set(read);
-        }
-        match self.read.get() {
-            Some(Read::Plain(original)) => original.get(),
-            Some(Read::Copied(copied)) => copied.get(),
-            None => Err(self.flight.boundary.gone()),
+        let read = match self.read.get() {
+            Some(read) => read,
+            None => {
+                let read = self.look()?;
+                // Looking at the results ran other hooks; one that came back here was first.
+                self.read.get_or_init(|| read)
+            }
+        };
+        match read {
+            Read::Plain(original) => original.get(),
+            Read::Copied(copied) => copied.get(),
         }
     }
 }
@@ -230,6 +236,17 @@ impl WrittenCaps {
     ) -> any_pointer::Builder<'a> {
         buffer.imbue_mut(&mut self.bare);
         buffer
+    }
+
+    /// Forgets what was written, for another message.
+    #[inline]
+    pub(crate) fn clear(&mut self) {
+        if self.bare.capacity() > MAX_SPARE_TABLE {
+            self.bare = CapTable::new();
+        } else if !self.bare.is_empty() {
+            self.bare.clear();
+        }
+        self.settled = 0;
     }
 
     /// Whether all that was written has been taken across.

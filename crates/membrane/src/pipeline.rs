@@ -6,7 +6,7 @@ use capnp::private::capability::{ClientHook, PipelineHook, PipelineOp};
 
 use crate::broken;
 use crate::flight::Share;
-use crate::nesting::{CALLS, Level};
+use crate::nesting::{Level, Recursion};
 use crate::release::release;
 
 /// A pipeline whose capabilities are carried across as they are taken from it.
@@ -24,7 +24,7 @@ impl CarriedPipeline {
         take: impl FnOnce(&(dyn PipelineHook + 'static)) -> Box<dyn ClientHook>,
     ) -> Box<dyn ClientHook> {
         let flight = &self.0;
-        let taken = Level::enter(&CALLS).and_then(|_level| {
+        let taken = Level::enter(Recursion::Calls).and_then(|_level| {
             flight.boundary.open()?;
             flight
                 .pipeline

@@ -4,7 +4,7 @@
 //! address is the wrapped capability's identity. It holds the target until revocation takes it.
 
 use std::cell::Cell;
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 
 use capnp::capability::{Promise, Request};
 use capnp::private::capability::{ClientHook, ParamsHook, ResultsHook};
@@ -15,19 +15,20 @@ use crate::broken;
 use crate::flight::{Guard, Share};
 use crate::held::Held;
 use crate::layers;
-use crate::nesting::{CALLS, Level};
+use crate::nesting::{Level, Recursion};
 use crate::payload::CarriedParams;
 use crate::policy::{Call, Direction};
 use crate::release::release;
 use crate::request::CarriedRequest;
 use crate::results::CarriedResults;
+use crate::spare;
 
 /// How many times in a row a capability may resolve to another one that is itself a promise before
 /// waiting for the end is given up: a cycle of promises has no end.
 const MAX_RESOLUTIONS: usize = 1024;
 
+/// Its memory is used again when nobody holds it any more, and is empty until then.
 pub(crate) struct Reference {
-    boundary: Rc<Boundary>,
     identity: Target,
     /// Empty once severed.
     target: Held<dyn ClientHook>,
@@ -45,68 +46,30 @@ pub(crate) enum Origin {
 }
 
 impl Reference {
-    pub(crate) fn new(
-        boundary: Rc<Boundary>,
-        identity: Target,
-        target: Box<dyn ClientHook>,
-        origin: Origin,
-    ) -> Self {
+    fn empty(identity: Target) -> Self {
+        Self {
+            identity,
+            target: Held::empty(),
+            promised: false,
+            guard: Cell::new(None),
+        }
+    }
+
+    /// Makes this, which is empty, the reference for a target.
+    #[inline]
+    fn set(&mut self, identity: Target, target: Box<dyn ClientHook>, origin: Origin) {
+        self.identity = identity;
+        self.target.set(target);
         let (promised, guard) = match origin {
             Origin::Given => (false, None),
             Origin::Promised(guard) => (true, guard),
         };
-        Self {
-            boundary,
-            identity,
-            target: Held::new(target),
-            promised,
-            guard: Cell::new(guard),
-        }
-    }
-
-    /// Whether a call that crossed promised it, and it is not known yet what it is.
-    pub(crate) fn is_promise(&self) -> bool {
-        let unresolved = |target: &dyn ClientHook| target.when_more_resolved().is_some();
-        self.promised
-            && self
-                .with_target(|target| unresolved(target))
-                .unwrap_or(false)
-    }
-
-    /// The boundary that it crosses.
-    pub(crate) fn boundary(&self) -> &Rc<Boundary> {
-        &self.boundary
-    }
-
-    /// The direction of the calls made through it.
-    pub(crate) fn direction(&self) -> Direction {
-        self.identity.direction
-    }
-
-    /// Its `get_ptr`.
-    pub(crate) fn address(&self) -> usize {
-        std::ptr::from_ref(self).addr()
-    }
-
-    /// The bare target, or what says why it is gone.
-    pub(crate) fn bare(&self) -> Box<dyn ClientHook> {
-        self.with_target(|target| target.add_ref())
-            .unwrap_or_else(broken::client)
-    }
-
-    /// Uses the bare target. Fails with the reason if it is gone.
-    fn with_target<R>(
-        &self,
-        using: impl FnOnce(&(dyn ClientHook + 'static)) -> R,
-    ) -> Result<R, Error> {
-        let result = self.target.with(&self.boundary, |target| {
-            self.let_go_of_call(target);
-            using(target)
-        });
-        result.ok_or_else(|| self.boundary.gone())
+        self.promised = promised;
+        self.guard.set(guard);
     }
 
     /// Once it is known what the target is, the call that promised it is over.
+    #[inline]
     fn let_go_of_call(&self, target: &dyn ClientHook) {
         if let Some(guard) = self.guard.take() {
             match target.get_resolved() {
@@ -129,20 +92,112 @@ impl Sever for Reference {
     }
 }
 
-impl Drop for Reference {
-    fn drop(&mut self) {
-        self.boundary.forget_reference(&self.identity, self);
-        if let Some(target) = self.target.take() {
-            release(target);
+/// The hook for a [`Reference`]. All that holds one for longer than a moment is such a hook: the last lets
+/// go of the target.
+pub(crate) struct ReferenceHook {
+    boundary: Rc<Boundary>,
+    reference: Rc<Reference>,
+}
+
+impl ReferenceHook {
+    /// The first hook for a target. Runs nobody else's code.
+    #[inline]
+    pub(crate) fn new(
+        boundary: &Rc<Boundary>,
+        identity: Target,
+        target: Box<dyn ClientHook>,
+        origin: Origin,
+    ) -> Self {
+        let spare = spare::with(|spares| spares.reference.take()).flatten();
+        let mut reference = spare.unwrap_or_else(|| Rc::new(Reference::empty(identity)));
+        // Nobody else knows of it.
+        if let Some(reference) = Rc::get_mut(&mut reference) {
+            reference.set(identity, target, origin);
         }
-        if let Some(guard) = self.guard.take() {
-            release(guard);
+        Self::of(boundary, reference)
+    }
+
+    /// Another hook.
+    #[inline]
+    pub(crate) fn of(boundary: &Rc<Boundary>, reference: Rc<Reference>) -> Self {
+        Self {
+            boundary: Rc::clone(boundary),
+            reference,
         }
+    }
+
+    /// For the boundary, which finds it when it is to be severed.
+    #[inline]
+    pub(crate) fn downgrade(&self) -> Weak<Reference> {
+        Rc::downgrade(&self.reference)
+    }
+
+    /// Whether a call that crossed promised it, and it is not known yet what it is.
+    pub(crate) fn is_promise(&self) -> bool {
+        let unresolved = |target: &dyn ClientHook| target.when_more_resolved().is_some();
+        self.reference.promised
+            && self
+                .with_target(|target| unresolved(target))
+                .unwrap_or(false)
+    }
+
+    /// The boundary that it crosses.
+    pub(crate) fn boundary(&self) -> &Rc<Boundary> {
+        &self.boundary
+    }
+
+    /// The direction of the calls made through it.
+    #[inline]
+    pub(crate) fn direction(&self) -> Direction {
+        self.reference.identity.direction
+    }
+
+    /// The bare target, or what says why it is gone.
+    pub(crate) fn bare(&self) -> Box<dyn ClientHook> {
+        self.with_target(|target| target.add_ref())
+            .unwrap_or_else(broken::client)
+    }
+
+    /// Uses the bare target. Fails with the reason if it is gone.
+    #[inline]
+    fn with_target<R>(
+        &self,
+        using: impl FnOnce(&(dyn ClientHook + 'static)) -> R,
+    ) -> Result<R, Error> {
+        let result = self.reference.target.with(&self.boundary, |target| {
+            self.reference.let_go_of_call(target);
+            using(target)
+        });
+        result.ok_or_else(|| self.boundary.gone())
     }
 }
 
-/// The hook for a [`Reference`].
-pub(crate) struct ReferenceHook(pub(crate) Rc<Reference>);
+impl Clone for ReferenceHook {
+    #[inline]
+    fn clone(&self) -> Self {
+        Self::of(&self.boundary, Rc::clone(&self.reference))
+    }
+}
+
+impl Drop for ReferenceHook {
+    fn drop(&mut self) {
+        let reference = &self.reference;
+        if Rc::strong_count(reference) > 1 {
+            return;
+        }
+        self.boundary
+            .forget_reference(&reference.identity, reference);
+        if let Some(target) = reference.target.take() {
+            release(target);
+        }
+        if let Some(guard) = reference.guard.take() {
+            release(guard);
+        }
+        if Rc::weak_count(reference) == 0 {
+            spare::with(|spares| spares.reference.set(Some(Rc::clone(reference))));
+        }
+    }
+}
 
 impl ReferenceHook {
     fn try_call(
@@ -152,15 +207,15 @@ impl ReferenceHook {
         params: Box<dyn ParamsHook>,
         results: Box<dyn ResultsHook>,
     ) -> Result<Promise<(), Error>, Error> {
-        let _level = Level::enter(&CALLS)?;
-        let (boundary, direction) = (&self.0.boundary, self.0.direction());
+        let _level = Level::enter(Recursion::Calls)?;
+        let (boundary, direction) = (&self.boundary, self.direction());
         let Passage { guard, instead } = boundary.admit(Call {
             interface_id,
             method_id,
             direction,
         })?;
         let travel = direction.reverse();
-        let flight = Share::begin(boundary, travel, guard)?;
+        let flight = Share::begin(Rc::clone(boundary), travel, guard)?;
         let params = CarriedParams::new(Rc::clone(boundary), direction, params);
         let results = CarriedResults::new(Rc::clone(boundary), travel, results, flight.downgrade());
         let call = |target: &(dyn ClientHook + 'static)| {
@@ -168,7 +223,7 @@ impl ReferenceHook {
         };
         let promise = match instead {
             Some(instead) => call(&*instead),
-            None => self.0.with_target(call)?,
+            None => self.with_target(call)?,
         };
         flight.run(promise, |flight, ()| flight.check_fault())
     }
@@ -176,7 +231,7 @@ impl ReferenceHook {
 
 impl ClientHook for ReferenceHook {
     fn add_ref(&self) -> Box<dyn ClientHook> {
-        Box::new(Self(Rc::clone(&self.0)))
+        Box::new(self.clone())
     }
 
     fn new_call(
@@ -185,20 +240,19 @@ impl ClientHook for ReferenceHook {
         method_id: u16,
         size_hint: Option<MessageSize>,
     ) -> Request<any_pointer::Owned, any_pointer::Owned> {
-        let made = Level::enter(&CALLS).and_then(|_level| {
-            self.0
-                .with_target(|target| target.new_call(interface_id, method_id, size_hint).hook)
+        let made = Level::enter(Recursion::Calls).and_then(|_level| {
+            self.with_target(|target| target.new_call(interface_id, method_id, size_hint).hook)
         });
         match made {
-            Ok(inner) => Request::new(Box::new(CarriedRequest::new(
-                Rc::clone(&self.0.boundary),
+            Ok(inner) => Request::new(CarriedRequest::boxed(
+                &self.boundary,
                 Call {
                     interface_id,
                     method_id,
-                    direction: self.0.direction(),
+                    direction: self.direction(),
                 },
                 inner,
-            ))),
+            )),
             Err(error) => broken::request(error, size_hint),
         }
     }
@@ -215,21 +269,21 @@ impl ClientHook for ReferenceHook {
     }
 
     fn get_brand(&self) -> usize {
-        self.0.boundary.brand()
+        self.boundary.brand()
     }
 
     fn get_ptr(&self) -> usize {
-        self.0.address()
+        Rc::as_ptr(&self.reference).addr()
     }
 
     fn get_resolved(&self) -> Option<Box<dyn ClientHook>> {
-        if self.0.boundary.introduce(&self.0) || layers::introduce(&self.0) {
+        if self.boundary.introduce(self) || layers::introduce(self) {
             return None;
         }
-        let _level = Level::enter(&CALLS).ok()?;
-        let resolved = self.0.with_target(|target| target.get_resolved()).ok()??;
-        let travel = self.0.direction().reverse();
-        Some(self.0.boundary.carry_unresolved(resolved, travel))
+        let _level = Level::enter(Recursion::Calls).ok()?;
+        let resolved = self.with_target(|target| target.get_resolved()).ok()??;
+        let travel = self.direction().reverse();
+        Some(self.boundary.carry_unresolved(resolved, travel))
     }
 
     fn when_more_resolved(&self) -> Option<Promise<Box<dyn ClientHook>, Error>> {
@@ -237,11 +291,11 @@ impl ClientHook for ReferenceHook {
         if let Some(resolved) = self.get_resolved() {
             return Some(Promise::ok(resolved));
         }
-        let asked = Level::enter(&CALLS).and_then(|_level| {
-            let Some(promise) = self.0.with_target(|target| target.when_more_resolved())? else {
+        let asked = Level::enter(Recursion::Calls).and_then(|_level| {
+            let Some(promise) = self.with_target(|target| target.when_more_resolved())? else {
                 return Ok(None);
             };
-            Share::begin(&self.0.boundary, self.0.direction().reverse(), None)?
+            Share::begin(Rc::clone(&self.boundary), self.direction().reverse(), None)?
                 .run(promise, |flight, resolved| {
                     Ok(flight.boundary.carry_unresolved(resolved, flight.travel()))
                 })

@@ -22,17 +22,19 @@ thread_local! {
 /// Drops `value`: now, or, deep within other releases, before the outermost returns.
 #[inline]
 pub(crate) fn release<T: 'static>(value: T) {
-    let depth = DEPTH.get();
-    if depth >= MAX_DEPTH {
-        return postpone(value);
-    }
-    DEPTH.set(depth.saturating_add(1));
-    let restored = Restore(depth);
-    drop(value);
-    if depth == 0 && ANY_WAITING.get() {
-        drop_waiting();
-    }
-    drop(restored);
+    DEPTH.with(|level| {
+        let depth = level.get();
+        if depth >= MAX_DEPTH {
+            return postpone(value);
+        }
+        level.set(depth.saturating_add(1));
+        let restored = Restore { level, depth };
+        drop(value);
+        if depth == 0 && ANY_WAITING.get() {
+            drop_waiting();
+        }
+        drop(restored);
+    });
 }
 
 #[cold]
@@ -57,11 +59,15 @@ fn drop_waiting() {
 }
 
 /// Restores the depth that was, also when a destructor panicked.
-struct Restore(usize);
+struct Restore<'a> {
+    level: &'a Cell<usize>,
+    depth: usize,
+}
 
-impl Drop for Restore {
+impl Drop for Restore<'_> {
+    #[inline]
     fn drop(&mut self) {
-        DEPTH.set(self.0);
+        self.level.set(self.depth);
     }
 }
 

@@ -8,23 +8,25 @@ use std::rc::Rc;
 
 use capnp::any_pointer;
 use capnp::capability::Response;
-use capnp::private::capability::ClientHook;
-use capnp::private::layout::CapTable;
 
 use crate::flight::Flight;
-
-/// The longest table that is kept: more than a method usually returns.
-const MAX_TABLE: usize = 16;
+use crate::lent::Lendable;
+use crate::reference::Reference;
+use crate::request::CarriedRequest;
 
 pub(crate) struct Spares {
-    table: Cell<CapTable>,
+    pub(crate) request: Cell<Option<Box<CarriedRequest>>>,
+    pub(crate) reference: Cell<Option<Rc<Reference>>>,
+    pub(crate) lendable: Cell<Option<Rc<Lendable>>>,
     pub(crate) call: Cell<Option<Rc<Flight<Response<any_pointer::Owned>>>>>,
     pub(crate) arrived: Cell<Option<Rc<Flight<()>>>>,
 }
 
 thread_local! {
     static SPARES: Spares = const { Spares {
-        table: Cell::new(CapTable::new()),
+        request: Cell::new(None),
+        reference: Cell::new(None),
+        lendable: Cell::new(None),
         call: Cell::new(None),
         arrived: Cell::new(None),
     } };
@@ -34,19 +36,4 @@ thread_local! {
 #[inline]
 pub(crate) fn with<R>(using: impl FnOnce(&Spares) -> R) -> Option<R> {
     SPARES.try_with(using).ok()
-}
-
-/// A table of one capability.
-pub(crate) fn table(cap: Box<dyn ClientHook>) -> CapTable {
-    let mut table = with(|spares| spares.table.take()).unwrap_or_default();
-    table.push(Some(cap));
-    table
-}
-
-/// Lets go of the capabilities, and keeps their place.
-pub(crate) fn keep_table(mut table: CapTable) {
-    table.clear();
-    if table.capacity() <= MAX_TABLE {
-        with(|spares| spares.table.set(table));
-    }
 }

@@ -15,7 +15,7 @@ use capnp::{Error, any_pointer};
 use crate::boundary::Boundary;
 use crate::broken;
 use crate::flight::Share;
-use crate::nesting::{CALLS, Level};
+use crate::nesting::{Level, Recursion};
 use crate::payload;
 use crate::pipeline::CarriedPipeline;
 use crate::policy::Direction;
@@ -49,8 +49,8 @@ pub(crate) struct TailRequest {
 
 impl TailRequest {
     fn try_send(self) -> Result<RemotePromise<any_pointer::Owned>, Error> {
-        let _level = Level::enter(&CALLS)?;
-        let flight = Share::begin(&self.boundary, self.travel, None)?;
+        let _level = Level::enter(Recursion::Calls)?;
+        let flight = Share::begin(self.boundary, self.travel, None)?;
         let sent = self.inner.send();
         self.pipeline.set(Some(sent.pipeline.hook.add_ref()));
         Ok(launched(flight, sent))
@@ -58,6 +58,7 @@ impl TailRequest {
 }
 
 /// The answer to a call, as the other side sees it.
+#[inline]
 pub(crate) fn launched(
     flight: Share<Response<any_pointer::Owned>>,
     sent: RemotePromise<any_pointer::Owned>,
