@@ -1,12 +1,14 @@
 //! The content that there is, and how it may be named: every kind of thing that a path can lead to.
 
 use std::cell::RefCell;
+use std::ops::ControlFlow;
 use std::path::Path;
 
 use bytes::Bytes;
 use capnp::capability::Client;
 use content::dag::Limits;
 use content::name::PublishOptions;
+use content::pins::Depth;
 use content::tree::TreePath;
 use content::{Block, BlockStore, Cid, Codec, PinName, Repo, car, dag, import};
 use schema::system_capnp::byte_stream;
@@ -36,6 +38,10 @@ pub struct Content {
     pub record: Vec<u8>,
     /// What something may be held to.
     pub subtree: String,
+    /// A block that is nobody's.
+    put: Block,
+    /// What may be pinned or not.
+    pinned: Vec<Cid>,
 }
 
 impl Content {
@@ -90,7 +96,9 @@ impl Content {
             file.to_string(),
         ]);
         let root_path = format!("/ipfs/{root}");
-        let record = repo.publish("", &root_path, &PublishOptions::default());
+        // Somebody else's: nobody here publishes a later one.
+        let other = self::repo(&scratch.join("other"), &[8; 32]);
+        let record = other.publish("", &root_path, &PublishOptions::default());
         let record = record.unwrap();
         paths.push(format!("/ipns/{}/t", record.name()));
         Self {
@@ -108,7 +116,36 @@ impl Content {
                 Vec::new(),
             ],
             car: car.into(),
+            pinned: vec![root, file, *cbor.cid(), file],
+            put,
             subtree: format!("/ipfs/{root}/t/a"),
+        }
+    }
+}
+
+impl Content {
+    /// Sees to it that there is something to be removed: a block that nothing keeps, some pins, and a key.
+    pub fn renew(&self, repo: &Repo) {
+        // It may be as it should already.
+        let _ = repo.keys().generate("mine");
+        let _ = repo.keys().remove("b");
+        repo.put_block(&self.put, None).unwrap();
+        let name = |name: &str| PinName {
+            namespace: None,
+            name: name.into(),
+        };
+        let pins = repo.pins_in(None).unwrap();
+        for pin in pins.iter().filter(|pin| pin.cid == *self.put.cid()) {
+            repo.unpin(&pin.cid, &name(&pin.name)).unwrap();
+        }
+        for (pinned, cid) in ["", "mine", "t", "a"].into_iter().zip(&self.pinned) {
+            if !pins
+                .iter()
+                .any(|pin| (&*pin.name, &pin.cid) == (pinned, cid))
+            {
+                let quiet = |_: dag::Walked| ControlFlow::Continue(());
+                repo.pin(cid, Depth::Direct, &name(pinned), &quiet).unwrap();
+            }
         }
     }
 }
@@ -153,6 +190,7 @@ impl Carrier for Fixed {
 }
 
 /// A repository in a directory of its own, which asks nobody.
-pub fn repo(path: &Path) -> Repo {
-    Repo::open(path, Vec::new(), |_| {}).unwrap()
+pub fn repo(path: &Path, key: &[u8; 32]) -> Repo {
+    let repo = Repo::open(path, Vec::new(), |_| {}).unwrap();
+    repo.with_self_key(key)
 }

@@ -55,6 +55,7 @@ pub async fn run(
     seed: u64,
     bytes: &[u8],
 ) -> Result<(), String> {
+    world.content.renew(world.ipfs.repo());
     let mut choices = Choices::new(bytes);
     let gently = choices.once_in(2);
     let waits = choices.once_in(2);

@@ -88,7 +88,7 @@ impl World {
         let (theirs, peer) = swarm().await;
         let peers = [peer.peer_id(), host.peer_id()].map(|id| id.to_bytes());
         let kept = TempDir::new().unwrap();
-        let repo = content::repo(&kept.path().join("repo"));
+        let repo = content::repo(&kept.path().join("repo"), &[7; 32]);
         let content = Content::new(&repo, &kept.path().join("tree"));
         let ipfs = Ipfs::new(repo, host.clone(), Runtime::current());
         let addrs = peer.addrs().iter().map(|addr| addr.to_vec()).collect();

@@ -40,6 +40,9 @@ pub const NAME: &str = "tried";
 /// What something of that name is called next.
 pub const RENAMED: &str = "renamed";
 
+/// The key whose name stands for something.
+pub const PUBLISHING: &str = "publishing";
+
 /// Fills in the parameters of the method of this name.
 pub fn fill(method: &str, mut params: any_pointer::Builder<'_>, with: &Client) {
     macro_rules! set {
@@ -75,7 +78,9 @@ pub fn fill(method: &str, mut params: any_pointer::Builder<'_>, with: &Client) {
         "Pin.rm" => set!(pin::rm_params::Builder<'_>; set_cid &FILE_CID, set_name NAME),
         "Pin.verify" => set!(pin::verify_params::Builder<'_>; set_cid &FILE_CID),
         "Pin.isPinned" => set!(pin::is_pinned_params::Builder<'_>; set_cid &FILE_CID),
-        "Name.publish" => set!(name::publish_params::Builder<'_>; set_path FILE),
+        "Name.publish" => {
+            set!(name::publish_params::Builder<'_>; set_path FILE, set_key PUBLISHING)
+        }
         "Name.resolve" => set!(name::resolve_params::Builder<'_>; set_name NAME),
         "Name.record" => set!(name::record_params::Builder<'_>; set_name NAME),
         "Name.put" => set!(name::put_params::Builder<'_>; set_name NAME),

@@ -9,7 +9,7 @@ use runtime::ipfs_capnp::{adder, pub_sub, unix_f_s};
 use runtime::system_capnp::registration;
 
 use crate::contract::content::{
-    DIRECTORY, FILE, FILE_CID, LINK, NAME, REMOVED, REMOVED_CID, RENAMED,
+    DIRECTORY, FILE, FILE_CID, LINK, NAME, PUBLISHING, REMOVED, REMOVED_CID, RENAMED,
 };
 use crate::contract::{Answer, Spare};
 
@@ -70,6 +70,13 @@ pub async fn new(
             params.set_path(FILE);
             params.set_name(NAME);
             request.send().promise.await?;
+        }
+        "Name.publish" => {
+            let keys = ipfs.key_request().send().pipeline.get_api();
+            let mut request = keys.generate_request();
+            request.get().set_name(PUBLISHING);
+            // The other twin has it already.
+            let _ = request.send().promise.await;
         }
         "Key.rename" | "Key.remove" => {
             let keys = ipfs.key_request().send().pipeline.get_api();
@@ -137,14 +144,10 @@ pub async fn seen(
             told(root == empty.get()?.get_cid()?, "nothing", "an entry")
         }
         "Name.publish" => {
-            let sequence = sequence(session).await?.to_le_bytes().to_vec();
-            let seen = told(
-                *made != Some(sequence.clone()),
-                "published",
-                "not published",
-            );
-            *made = Some(sequence);
-            seen
+            let record = record(session).await?;
+            let is_new = record.is_some() && record != *made;
+            *made = record;
+            told(is_new, "published", "not published")
         }
         "Key.generate" | "Key.rename" | "Key.remove" => {
             let mut there = "neither";
@@ -190,21 +193,22 @@ async fn take_block(session: &Session, cid: &[u8]) -> runtime::Result<bool> {
     Ok(true)
 }
 
-/// How often this node has published what its own name stands for.
-async fn sequence(session: &Session) -> runtime::Result<u64> {
+/// The record of what the name of a key stands for, if it stands for something.
+async fn record(session: &Session) -> runtime::Result<Option<Vec<u8>>> {
     let ipfs = session.ipfs()?;
     let keys = ipfs.key_request().send().pipeline.get_api();
     let keys = keys.list_request().send().promise.await?;
     let keys = keys.get()?.get_keys()?;
-    let own = keys.iter().find(|key| {
-        let name = key.get_name().ok();
-        name.is_some_and(|name| name == "self")
-    });
-    let own = own.ok_or("there is no key of the node's own")?.get_id()?;
+    let is_it = |name: runtime::capnp::text::Reader<'_>| name == PUBLISHING;
+    let own = keys.iter().find(|key| key.get_name().is_ok_and(is_it));
+    let own = own.ok_or("there is no such key")?.get_id()?;
     let names = ipfs.name_request().send().pipeline.get_api();
-    let mut request = names.resolve_request();
+    let mut request = names.record_request();
     request.get().set_name(own);
-    Ok(request.send().promise.await?.get()?.get_sequence())
+    match request.send().promise.await {
+        Ok(record) => Ok(Some(record.get()?.get_record()?.to_vec())),
+        Err(_) => Ok(None),
+    }
 }
 
 /// Whether there is a key of this name. There is not, afterwards.
