@@ -8,7 +8,7 @@ use bytes::Bytes;
 use capnp::capability::Client;
 use content::dag::Limits;
 use content::name::PublishOptions;
-use content::pins::Depth;
+use content::pins::{Depth, Pin};
 use content::tree::TreePath;
 use content::{Block, BlockStore, Cid, Codec, PinName, Repo, car, dag, import};
 use schema::system_capnp::byte_stream;
@@ -72,7 +72,17 @@ impl Content {
         // Whoever puts this can remove it.
         let put = Block::new(Codec::Raw, &b"data"[..]).unwrap();
         let absent = Block::new(Codec::DagPb, &b"\n\x02\x08\x01"[..]).unwrap();
-        let cids = [root, sharded, file, *cbor.cid(), *put.cid(), *absent.cid()];
+        let (put_cid, absent) = (*put.cid(), *absent.cid());
+        let cids = [
+            root,
+            sharded,
+            file,
+            *cbor.cid(),
+            absent,
+            put_cid,
+            put_cid,
+            put_cid,
+        ];
         let below = [
             "/t",
             "/t/a",
@@ -134,17 +144,19 @@ impl Content {
             namespace: None,
             name: name.into(),
         };
+        let wanted = || ["", "mine", "t", "a"].into_iter().zip(&self.pinned);
+        let is = |pin: &Pin, (name, cid): (&str, &Cid)| pin.name == name && pin.cid == *cid;
         let pins = repo.pins_in(None).unwrap();
-        for pin in pins.iter().filter(|pin| pin.cid == *self.put.cid()) {
-            repo.unpin(&pin.cid, &name(&pin.name)).unwrap();
+        for pin in pins.iter().filter(|pin| pin.name != PINNED) {
+            if !wanted().any(|wanted| is(pin, wanted)) {
+                repo.unpin(&pin.cid, &name(&pin.name)).unwrap();
+            }
         }
-        for (pinned, cid) in ["", "mine", "t", "a"].into_iter().zip(&self.pinned) {
-            if !pins
-                .iter()
-                .any(|pin| (&*pin.name, &pin.cid) == (pinned, cid))
-            {
+        for pinned in wanted() {
+            if !pins.iter().any(|pin| is(pin, pinned)) {
                 let quiet = |_: dag::Walked| ControlFlow::Continue(());
-                repo.pin(cid, Depth::Direct, &name(pinned), &quiet).unwrap();
+                let name = name(pinned.0);
+                repo.pin(pinned.1, Depth::Direct, &name, &quiet).unwrap();
             }
         }
     }

@@ -347,8 +347,10 @@ impl<'a, 'b> Maker<'a, 'b> {
             "topic" => &["a", "a", "b", "c"],
             "target" => &["a", "a/b", "../a", "/etc/passwd"],
             "after" => &["", "", "00000100", "a", "t"],
-            "key" | "from" | "to" => &["", "self", "mine", "a", "b"],
-            _ => &["", "mine", "t", "a", "b", "link", "00000017", "large"],
+            "key" | "from" | "to" => &["", "mine", "mine", "b", "b"],
+            _ => &[
+                "", "mine", "mine", "t", "t", "t", "a", "b", "link", "00000017", "large",
+            ],
         };
         (*self.choices.pick(usual).unwrap()).to_owned()
     }

@@ -114,11 +114,7 @@ pub fn told(error: &capnp::Error) -> String {
     format!("{kind}: {said}")
 }
 
-fn fill(
-    method: MethodId,
-    mut params: any_pointer::Builder<'_>,
-    with: &Client,
-) -> capnp::Result<()> {
+fn fill(method: MethodId, params: any_pointer::Builder<'_>, with: &Client) -> capnp::Result<()> {
     match method.to_string().as_str() {
         "Host.connect" => params
             .init_as::<host::connect_params::Builder<'_>>()
